@@ -1,0 +1,119 @@
+/**
+ * What the world does to us, as a catalogue: every error that leaves a process has a code of this table, and the
+ * table says whether a client may try again and which HTTP and gRPC status carries it.
+ * `docs/ERRORS.md` is generated from here; a test keeps the two together. Our own bugs are `invariant.ts`'s.
+ */
+
+/** gRPC status codes, https://grpc.github.io/grpc/core/md_doc_statuscodes.html */
+export const GrpcStatus = {
+  invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  aborted: 10,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+  dataLoss: 15,
+  unauthenticated: 16,
+} as const;
+
+interface CatalogueEntry {
+  /** HTTP status of a response that fails with this code. */
+  readonly http: number;
+  /** OpenAI's `error.type`. */
+  readonly type: "invalid_request_error" | "not_found_error" | "rate_limit_error" | "authentication_error" | "permission_error" | "server_error";
+  readonly grpc: number;
+  /** True when the same request may succeed later, unchanged. */
+  readonly retryable: boolean;
+  /** One sentence: what happened. */
+  readonly meaning: string;
+  /** One sentence: what to do. */
+  readonly remedy: string;
+}
+
+const entry = (http: number, type: CatalogueEntry["type"], grpc: number, retryable: boolean, meaning: string, remedy: string): CatalogueEntry =>
+  ({ http, type, grpc, retryable, meaning, remedy });
+
+export const catalogue = {
+  // --- a client's request
+  invalid_json: entry(400, "invalid_request_error", GrpcStatus.invalidArgument, false, "The request body is not valid JSON.", "Send a JSON object with Content-Type: application/json."),
+  invalid_value: entry(400, "invalid_request_error", GrpcStatus.invalidArgument, false, "A field of the request has a value of the wrong type or out of range.", "Correct the field that `param` names."),
+  missing_required_parameter: entry(400, "invalid_request_error", GrpcStatus.invalidArgument, false, "A required field is missing.", "Add the field that `param` names."),
+  unsupported_parameter: entry(400, "invalid_request_error", GrpcStatus.invalidArgument, false, "The request asks for something this server does not do.", "Leave out the field that `param` names."),
+  context_length_exceeded: entry(400, "invalid_request_error", GrpcStatus.invalidArgument, false, "The prompt does not fit the model's context.", "Shorten the messages."),
+  request_too_large: entry(413, "invalid_request_error", GrpcStatus.resourceExhausted, false, "The request body is larger than the server accepts.", "Send less, or raise http_body_bytes_max."),
+  model_not_found: entry(404, "not_found_error", GrpcStatus.notFound, false, "No model of that name is configured here.", "List the models with GET /v1/models."),
+  not_found: entry(404, "not_found_error", GrpcStatus.notFound, false, "There is nothing at that address.", "See the routes in README.md."),
+  method_not_allowed: entry(405, "invalid_request_error", GrpcStatus.unimplemented, false, "That address does not take this HTTP method.", "Use the method that the Allow header names."),
+  // --- capacity and time
+  queue_full: entry(429, "rate_limit_error", GrpcStatus.resourceExhausted, true, "More requests are waiting than the queue holds.", "Wait for the time that Retry-After gives, then try again."),
+  deadline_exceeded: entry(504, "server_error", GrpcStatus.deadlineExceeded, true, "The request's deadline passed before the answer was complete.", "Try again, or give it more time."),
+  cancelled: entry(499, "invalid_request_error", GrpcStatus.aborted, true, "The client went away.", "Nothing to do."),
+  // --- the cluster
+  not_ready: entry(503, "server_error", GrpcStatus.unavailable, true, "No stage ring is ready to compute yet.", "Wait: /health says what is missing."),
+  no_leader: entry(503, "server_error", GrpcStatus.unavailable, true, "The cluster has no rank 0 at this moment.", "Wait: an election takes seconds."),
+  model_does_not_fit: entry(503, "server_error", GrpcStatus.failedPrecondition, true, "The healthy machines together have too little memory for the model.", "Bring a machine back, add one, or configure a smaller model."),
+  stage_lost: entry(503, "server_error", GrpcStatus.unavailable, true, "A stage of the ring was lost while it computed.", "The front door resumes by itself; otherwise try again."),
+  stale_epoch: entry(409, "server_error", GrpcStatus.failedPrecondition, true, "The call carries an older leadership epoch than one already accepted.", "The sender has been superseded; it finds the new rank 0 by itself."),
+  draining: entry(503, "server_error", GrpcStatus.unavailable, true, "This node is leaving and takes no new work.", "Use another node, or wait until it is back."),
+  // --- models
+  model_unreadable: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "The model's files cannot be read.", "Check that the directory exists and is readable by minid's user."),
+  model_corrupt: entry(500, "server_error", GrpcStatus.dataLoss, false, "The model's files contradict themselves or are damaged.", "Fetch the named file again."),
+  model_unsupported: entry(500, "server_error", GrpcStatus.unimplemented, false, "The model's family, quantization or data type is not supported.", "Choose one of the families that README.md lists."),
+  engine_unavailable: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "The engine's native library does not load on this machine.", "Install what the message names."),
+  engine_failed: entry(500, "server_error", GrpcStatus.internal, true, "The engine reported an error while it computed.", "The worker is restarted; try again."),
+  out_of_kv: entry(503, "server_error", GrpcStatus.resourceExhausted, true, "A stage has no key-value memory left.", "Lower batch_max or give the stage more memory."),
+  // --- set-up
+  config_invalid: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "The configuration has an unknown key or an invalid value.", "Correct the key that the message names."),
+  port_in_use: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "Another program listens on a port that minid needs.", "Stop that program or configure another port."),
+  home_unusable: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "minid's home directory cannot be used.", "Check that it is a directory which minid's user can write."),
+  internal_error: entry(500, "server_error", GrpcStatus.internal, true, "A bug of minid's own.", "Report it with the request id and the logs."),
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof catalogue;
+
+export interface ErrorDetails {
+  /** The request field at fault, in OpenAI's path notation: `messages[0].role`. */
+  readonly param?: string;
+  /** Seconds after which a retry makes sense. */
+  readonly retryAfterSeconds?: number;
+  readonly cause?: unknown;
+}
+
+/** An error that may leave the process: it has a code of the catalogue, and a message that names field, value and remedy. */
+export class MinidError extends Error {
+  override readonly name = "MinidError";
+  readonly code: ErrorCode;
+  readonly param: string | undefined;
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.param = details.param;
+    this.retryAfterSeconds = details.retryAfterSeconds;
+  }
+
+  get retryable(): boolean { return catalogue[this.code].retryable; }
+  get httpStatus(): number { return catalogue[this.code].http; }
+  get grpcStatus(): number { return catalogue[this.code].grpc; }
+}
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(catalogue, text);
+}
+
+/** Whatever was thrown, as an error that may leave the process. */
+export function toMinidError(thrown: unknown): MinidError {
+  if (thrown instanceof MinidError) return thrown;
+  return new MinidError("internal_error", thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
+}
+
+/** The one line a person reads on a terminal. */
+export function errorLine(thrown: unknown): string {
+  const error = toMinidError(thrown);
+  return `${error.code}: ${error.message}`;
+}

@@ -1,0 +1,70 @@
+/**
+ * The seam between a front door and the scheduler: one call, one sequence, one stream of tokens.
+ * On rank 0 it is an in-process call, elsewhere the `Generate` rpc of `proto/agent.proto`; both are this interface.
+ * A front door that is cut off calls again with `emitted` = every token it already holds, and the answer goes on from there.
+ */
+
+/** OpenAI's and the field's sampling parameters, validated and with their defaults filled in. */
+export interface SamplingParams {
+  /** 0 is greedy. */
+  readonly temperature: number;
+  /** 0 is off. */
+  readonly topK: number;
+  /** 1 is off. */
+  readonly topP: number;
+  /** 0 is off. */
+  readonly minP: number;
+  /** 1 is off (Keskar et al. 2019): over prompt and answer. */
+  readonly repetitionPenalty: number;
+  /** 0 is off (OpenAI's definition): over the answer only. */
+  readonly frequencyPenalty: number;
+  readonly presencePenalty: number;
+  readonly logitBias: ReadonlyMap<number, number>;
+  /** An integer in [0, 2^53): with the position it decides the random numbers. */
+  readonly seed: number;
+  /** How many alternatives to report for each token; undefined: no logprobs at all. */
+  readonly topLogprobs?: number;
+}
+
+export interface GenerateRequest {
+  /** Unique for one client request, the same across resumes: for logs and for refusing doubles. */
+  readonly requestId: string;
+  readonly modelId: string;
+  readonly prompt: readonly number[];
+  /** Tokens of the answer that the front door already holds; empty at first. */
+  readonly emitted: readonly number[];
+  readonly sampling: SamplingParams;
+  /** Most tokens of the whole answer, `emitted` included; at least 1. */
+  readonly maxTokens: number;
+  /** A token of this set ends the answer; it is reported as the last token. */
+  readonly stopTokens: readonly number[];
+  /** Milliseconds from now until the answer must be complete; undefined: no deadline. */
+  readonly deadlineMs?: number;
+}
+
+export interface TokenLogprobs {
+  readonly logprob: number;
+  /** Most likely first. */
+  readonly top: readonly { readonly token: number; readonly logprob: number }[];
+}
+
+export interface GeneratedToken {
+  readonly token: number;
+  /** 0-based index in the answer: the first token after `emitted` has index `emitted.length`. */
+  readonly index: number;
+  readonly logprobs?: TokenLogprobs;
+}
+
+export type GenerateEvent =
+  | { readonly kind: "tokens"; readonly tokens: readonly GeneratedToken[] }
+  /** `stop`: a stop token was sampled (and reported). `length`: maxTokens or the context is used up. */
+  | { readonly kind: "finished"; readonly reason: "stop" | "length"; readonly cachedPromptTokens: number };
+
+export interface Generator {
+  /**
+   * Ends after `finished`. Aborting the signal frees the sequence's slot within a step.
+   * @throws MinidError with `retryable` true when calling again with a longer `emitted` may succeed.
+   */
+  generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+}
+

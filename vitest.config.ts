@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/{unit,sim,integration}/**/*.test.ts"],
+    // Engines and real processes on small, shared machines: generous, because waits are for conditions.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    pool: "forks",
+    // Two cores: more workers only make each other late.
+    maxWorkers: 2,
+  },
+});
