@@ -70,6 +70,8 @@ export const catalogue = {
   config_invalid: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "The configuration has an unknown key or an invalid value.", "Correct the key that the message names."),
   port_in_use: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "Another program listens on a port that minid needs.", "Stop that program or configure another port."),
   home_unusable: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "minid's home directory cannot be used.", "Check that it is a directory which minid's user can write."),
+  usage: entry(400, "invalid_request_error", GrpcStatus.invalidArgument, false, "The command line is not one that minid takes.", "See minid --help."),
+  not_running: entry(503, "server_error", GrpcStatus.unavailable, true, "No agent of that home runs on this machine.", "Start it with: minid up"),
   internal_error: entry(500, "server_error", GrpcStatus.internal, true, "A bug of minid's own.", "Report it with the request id and the logs."),
 } as const satisfies Record<string, CatalogueEntry>;
 

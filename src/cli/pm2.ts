@@ -1,0 +1,146 @@
+/**
+ * Runs pm2-runtime in the foreground of one home, as a separate program (pm2 is AGPL: run, never imported).
+ *
+ * Guarantees: `stop()` leaves no process behind and resolves with 0 after an orderly stop; a pm2-runtime that is killed takes
+ * its apps along (they exit on 'disconnect'); a starter that is killed takes pm2-runtime along (`pm2-guard.ts`); one home has
+ * one pm2 at a time.
+ */
+import { type ChildProcess, spawn, type StdioOptions } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { sleep } from "../core/clock.js";
+import { MinidError } from "../core/errors.js";
+import { isAlive, killIfSame, processStartTime } from "../core/process-identity.js";
+import { readRunFile, removeRunFile, writeRunFile } from "../core/run-file.js";
+
+/** sun_path on macOS, its terminating zero included; Linux has 108. */
+const socketPathBytesMax = 104;
+/** The longest name of a socket that pm2 makes in PM2_HOME. */
+const longestSocketName = "interactor.sock";
+/** More than the kill_timeout of either app (ecosystem.config.cjs): pm2 itself then still has the time to report. */
+const stopTimeoutMs = 28_000;
+const goneTimeoutMs = 5_000;
+const pollIntervalMs = 20;
+
+export interface Pm2Options {
+  /** The node's home, absolute; made if it is missing. */
+  readonly home: string;
+  /** What the apps inherit, on top of nothing: pass process.env and the MINID_* settings. */
+  readonly env: NodeJS.ProcessEnv;
+  /** Of pm2-runtime, which also copies its apps' output to its own. */
+  readonly stdio: "inherit" | "ignore" | "pipe";
+  /** Default: ecosystem.config.cjs of this checkout. */
+  readonly ecosystem?: string;
+}
+
+export interface Pm2Runtime {
+  readonly child: ChildProcess;
+  /** Resolves with pm2-runtime's exit code, or 128 + 9 when it was killed; also when it ends by itself. */
+  readonly exited: Promise<number>;
+  /** SIGTERM, the apps' graceful stop, and SIGKILL for whatever outlives its bound. Idempotent. @returns the exit code, 0 after an orderly stop. */
+  stop(): Promise<number>;
+}
+
+/** Where pm2 keeps its sockets: inside the home, or in a short private directory when the home's path is too long for a socket. */
+export function choosePm2Home(home: string, temporary = tmpdir()): string {
+  const fits = (directory: string) => Buffer.byteLength(join(directory, longestSocketName)) < socketPathBytesMax;
+  const own = join(home, "pm2");
+  if (fits(own)) return own;
+  const name = `minid-${createHash("sha256").update(home).digest("hex").slice(0, 12)}`;
+  const short = join(temporary, name);
+  return fits(short) ? short : join("/tmp", name);
+}
+
+/** @throws MinidError home_unusable when another minid runs from this home, or its directories cannot be made private. */
+export async function startPm2Runtime(options: Pm2Options): Promise<Pm2Runtime> {
+  const { home } = options;
+  makePrivateDirectory(home);
+  for (const name of ["logs", "run"]) mkdirSync(join(home, name), { recursive: true, mode: 0o700 });
+  const other = readRunFile(home, "pm2");
+  if (other && isAlive(other)) {
+    throw new MinidError("home_unusable", `home ${home} is in use by a running minid (pm2 pid ${other.pid}): stop it, or choose another --home`);
+  }
+  const pm2Home = choosePm2Home(home);
+  makePrivateDirectory(pm2Home);
+  await killLeftovers(pm2Home);
+
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const guard = new URL("./pm2-guard.js", import.meta.url).href;
+  const ecosystem = options.ecosystem ?? join(root, "ecosystem.config.cjs");
+  const stdio: StdioOptions = [options.stdio === "pipe" ? "ignore" : options.stdio, options.stdio, options.stdio, "ipc"];
+  const child = spawn(process.execPath, ["--import", guard, pm2RuntimePath(), "start", ecosystem], {
+    cwd: home, env: pm2Environment(options.env, home, pm2Home), stdio, detached: true,
+  });
+  const exited = new Promise<number>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code, signal) => resolve(code ?? (signal === "SIGKILL" ? 137 : 143)));
+  });
+  if (child.pid !== undefined) writeRunFile(home, "pm2", { pid: child.pid, startTime: processStartTime(child.pid), incarnation: "", port: 0 });
+
+  const cleanUp = exited.then(async (code) => {
+    await killLeftovers(pm2Home);
+    removeRunFile(home, "pm2", child.pid ?? 0);
+    if (pm2Home !== join(home, "pm2")) rmSync(pm2Home, { recursive: true, force: true });
+    return code;
+  });
+  let stopping: Promise<number> | undefined;
+  const stop = async (): Promise<number> => {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill("SIGTERM");
+      const late = new AbortController();
+      void sleep(stopTimeoutMs, { signal: late.signal, unref: true }).then(() => { child.kill("SIGKILL"); }, () => undefined);
+      await exited;
+      late.abort();
+    }
+    return await cleanUp;
+  };
+  return { child, exited: cleanUp, stop: () => (stopping ??= stop()) };
+}
+
+function pm2RuntimePath(): string {
+  const packageJson = createRequire(import.meta.url).resolve("pm2/package.json");
+  return join(dirname(packageJson), "bin", "pm2-runtime");
+}
+
+/** What pm2 sees: no service keys, no update check, its own short home, and restart delays that are forgotten soon after a recovery. */
+export function pm2Environment(env: NodeJS.ProcessEnv, home: string, pm2Home: string): NodeJS.ProcessEnv {
+  const foreign = /^(SECRET_KEY|PUBLIC_KEY|KEYMETRICS_.*|PM2_.*|pm_id|NODE_APP_INSTANCE|NODE_CHANNEL_.*)$/;
+  return {
+    ...Object.fromEntries(Object.entries(env).filter(([name]) => !foreign.test(name))),
+    MINID_HOME: home,
+    PM2_HOME: pm2Home,
+    PM2_DISABLE_VERSION_CHECK: "1",
+    PM2_DISCRETE_MODE: "true",
+    PM2_KILL_SIGNAL: "SIGTERM",
+    // Every 2 s, forget the restart delay of an app that has been up for 1.5 s: a worker that is killed now and then comes
+    // back at once, and one that dies while starting is slowed down to a try every 15 s.
+    PM2_WORKER_INTERVAL: "2000",
+    EXP_BACKOFF_RESET_TIMER: "1500",
+  };
+}
+
+/** @throws MinidError home_unusable */
+function makePrivateDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const found = lstatSync(path);
+    if (!found.isDirectory() || found.uid !== process.getuid?.()) throw new Error("it is not a directory of this user's own");
+  } catch (error) {
+    throw new MinidError("home_unusable", `directory ${path} cannot be used: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+/** Apps that outlived their pm2, stopped ones for instance, hold ports and locks: kill them, after making sure that they are ours. */
+async function killLeftovers(pm2Home: string): Promise<void> {
+  const directory = join(pm2Home, "pids");
+  if (!existsSync(directory)) return;
+  const pids = readdirSync(directory).map((name) => Number(readFileSync(join(directory, name), "utf8"))).filter((pid) => pid > 1);
+  const deadline = performance.now() + goneTimeoutMs;
+  const leftovers = pids.filter((pid) => killIfSame({ pid }, pm2Home));
+  while (leftovers.some((pid) => isAlive({ pid, startTime: "" })) && performance.now() < deadline) await sleep(pollIntervalMs);
+  rmSync(directory, { recursive: true, force: true });
+}

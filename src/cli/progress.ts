@@ -1,0 +1,87 @@
+/**
+ * What `minid up` shows: one line that is rewritten on a terminal, and one line per news where output is a file. It ends with
+ * the address and a curl line, printed only after a token has come out of the model.
+ */
+import { sleep } from "../core/clock.js";
+import type { StatusSnapshot } from "../daemon/status.js";
+
+const POLL_MS = 250;
+
+interface Target { readonly url: string; readonly modelId: string; readonly home: string; readonly signal: AbortSignal }
+
+export class Progress {
+  readonly #out: NodeJS.WriteStream;
+  #shown = "";
+
+  constructor(out: NodeJS.WriteStream) { this.#out = out; }
+
+  /** Resolves once the node has answered a request with a token of the model. */
+  async untilServing(target: Target): Promise<void> {
+    const { url, modelId, signal } = target;
+    this.#line(`minid: home ${target.home}`);
+    this.#line(`minid: logs ${target.home}/logs`);
+    for (;;) {
+      signal.throwIfAborted();
+      const status = await this.#status(url, signal);
+      this.#show(status ? describe(status) : "starting");
+      if (status?.ready && await producesToken(url, modelId, signal)) break;
+      await sleep(POLL_MS, { signal });
+    }
+    this.#clear();
+    this.#line(`minid: ${modelId} answers at ${url}`);
+    this.#line("Try it:");
+    this.#line(`  curl ${url}/v1/chat/completions -H 'Content-Type: application/json' \\`);
+    this.#line(`    -d '{"model":"${modelId}","temperature":0,"messages":[{"role":"user","content":"What is the capital of France?"}]}'`);
+    this.#line("Ctrl-C ends it.");
+  }
+
+  end(): void { this.#clear(); }
+
+  async #status(url: string, signal: AbortSignal): Promise<StatusSnapshot | undefined> {
+    try {
+      const response = await fetch(`${url}/distributed/status`, { signal: AbortSignal.any([signal, AbortSignal.timeout(2_000)]) });
+      return response.ok ? await response.json() as StatusSnapshot : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #show(text: string): void {
+    if (text === this.#shown) return;
+    this.#shown = text;
+    if (this.#out.isTTY) this.#out.write(`\r\u001B[Kminid: ${text}`);
+    else this.#line(`minid: ${text}`);
+  }
+
+  #clear(): void { if (this.#out.isTTY && this.#shown !== "") this.#out.write("\r\u001B[K"); this.#shown = ""; }
+  #line(text: string): void { this.#out.write(`${text}\n`); }
+}
+
+/** Progress in steps of a quarter where every poll would otherwise be a new line. */
+function describe(status: StatusSnapshot): string {
+  const loading = status.devices.filter((device) => device.worker?.phase === "loading");
+  if (loading.length > 0) {
+    const parts = loading.map((device) => {
+      const { bytes_loaded = 0, bytes_total = 0 } = device.worker ?? {};
+      return `${device.device_id} ${bytes_total > 0 ? Math.floor(4 * bytes_loaded / bytes_total) * 25 : 0} %`;
+    });
+    return `loading ${status.model.id}: ${parts.join(", ")}`;
+  }
+  if (status.ready) return "warming up";
+  return status.reasons[0]?.message ?? "starting";
+}
+
+async function producesToken(url: string, modelId: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: modelId, max_tokens: 1, temperature: 0, messages: [{ role: "user", content: "Hi" }] }),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(60_000)]),
+    });
+    const body = await response.json() as { usage?: { completion_tokens?: number } };
+    return response.ok && body.usage?.completion_tokens === 1;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Every setting there is, in one table: key, type, default, unit, one line of doc. The same table reads the JSON file, the
+ * environment (`MINID_` + the key in capitals) and the flags (`--key-with-dashes`), refuses unknown keys by name, and prints
+ * docs/CONFIG.md. Rules between keys are in `load.ts`.
+ */
+import { hostname } from "node:os";
+import { z } from "zod";
+
+/** A peer named by hand, for networks without multicast. */
+export const deviceSchema = z.strictObject({
+  device_id: z.string().min(1).max(63),
+  hostname: z.string().min(1).max(253),
+  /** The worker's gRPC port. */
+  port: z.int().min(1).max(65_535).default(50_051),
+  agent_port: z.int().min(1).max(65_535).default(50_050),
+  local_rank: z.int().min(0).max(1_000).optional(),
+});
+export type Device = z.infer<typeof deviceSchema>;
+
+interface Setting<S extends z.ZodType> {
+  readonly schema: S;
+  /** How text from the environment or a flag becomes a value of the schema's input. */
+  readonly from: "text" | "number" | "boolean" | "json";
+  readonly unit?: string;
+  readonly doc: string;
+}
+
+const text = <S extends z.ZodType>(schema: S, doc: string): Setting<S> => ({ schema, from: "text", doc });
+const number = <S extends z.ZodType>(schema: S, unit: string, doc: string): Setting<S> => ({ schema, from: "number", unit, doc });
+const boolean = (value: boolean, doc: string) => ({ schema: z.boolean().default(value), from: "boolean" as const, doc });
+const json = <S extends z.ZodType>(schema: S, doc: string): Setting<S> => ({ schema, from: "json", doc });
+
+const port = (value: number) => z.int().min(1).max(65_535).default(value);
+const ms = (value: number, min = 1, max = 86_400_000) => z.int().min(min).max(max).default(value);
+const count = (value: number, min: number, max: number) => z.int().min(min).max(max).default(value);
+
+/** `mini1.local` → `mini1`: the name people know the machine by. */
+const machineName = (): string => hostname().replace(/\..*$/u, "").slice(0, 63) || "minid";
+
+export const table = {
+  // who and where
+  device_id: text(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/u, "letters, digits, dot, dash and underscore, at most 63").default(machineName), "This machine's name in the cluster; default: its host name."),
+  http_host: text(z.string().min(1).default("127.0.0.1"), "Address the HTTP API listens on."),
+  http_port: number(port(8100), "", "Port of the HTTP API."),
+  grpc_host: text(z.string().min(1).default("0.0.0.0"), "Address the agent's and the worker's gRPC listen on."),
+  agent_port: number(port(50_050), "", "Port of the gRPC between agents."),
+  worker_port: number(port(50_051), "", "Port of the worker's gRPC."),
+  advertise_host: text(z.string().min(1).optional(), "Address at which the other machines reach this one; default: found by itself."),
+  devices: json(z.array(deviceSchema).max(64).default([]), "Peers by name, for networks without multicast; the first is preferred as rank 0."),
+  local_rank: number(z.int().min(0).max(1_000).optional(), "", "Preference for becoming rank 0: lower is preferred. Also read from LOCAL_RANK."),
+  cluster_name: text(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/u, "letters, digits, dot, dash and underscore, at most 63").default("minid"), "Name of the cluster that this machine founds."),
+  mdns: boolean(true, "Find and announce machines by multicast DNS."),
+  mdns_interface: text(z.string().min(1).optional(), "Only this interface's address for multicast DNS (an IPv4 address)."),
+  // what to run
+  model: text(z.string().min(1).default("SmolLM2-135M-Instruct-8bit"), "The model to serve: a directory, or an id (org/name)."),
+  engine: text(z.enum(["auto", "onnx", "mlx"]).default("auto"), "Compute engine; auto is mlx on Apple silicon and onnx elsewhere."),
+  numerics: text(z.enum(["fast", "precise", "exact"]).default("fast"), "Arithmetic: fast serves, precise is near float32, exact is float32 and slow."),
+  threads: number(count(0, 0, 512), "", "Threads of the engine; 0: one per core."),
+  memory_bytes_max: number(z.int().min(1 << 20).optional(), "bytes", "Memory minid may use for weights and cache on this machine; default: three quarters of it."),
+  context_max: number(count(8_192, 16, 1 << 20), "tokens", "Longest sequence, prompt and answer together; the model's own limit is kept."),
+  batch_max: number(count(8, 1, 64), "", "Sequences that compute together."),
+  slots_max: number(count(16, 1, 256), "", "Sequences whose cache is kept at once, cached prefixes included."),
+  prefill_chunk: number(count(128, 2, 128), "tokens", "Most prompt tokens of one sequence in one step."),
+  queue_max: number(count(256, 1, 100_000), "", "Requests that may wait; one more is refused with 429."),
+  // requests
+  request_timeout_ms: number(ms(600_000, 100), "ms", "Deadline of a request that names none."),
+  http_body_bytes_max: number(count(2 << 20, 1_024, 256 << 20), "bytes", "Largest request body."),
+  sse_keepalive_ms: number(ms(5_000, 100), "ms", "Interval of the comments that keep a waiting stream's connection alive."),
+  // failure detection
+  heartbeat_interval_ms: number(ms(500, 20, 60_000), "ms", "Time between heartbeats."),
+  suspect_after_ms: number(ms(2_000, 50, 600_000), "ms", "Silence after which a machine is suspected."),
+  dead_after_ms: number(ms(4_000, 100, 600_000), "ms", "Silence after which a machine is planned around."),
+  probe_interval_ms: number(ms(500, 20, 60_000), "ms", "Time between probes of the own worker."),
+  step_timeout_ms: number(ms(30_000, 500, 600_000), "ms", "Longest a step of the ring may take before its sequences are resumed elsewhere."),
+  drain_timeout_ms: number(ms(10_000, 0, 600_000), "ms", "Longest a leaving node waits for its streams to move."),
+  // logs
+  log_level: text(z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"), "Least severe log line that is written."),
+} as const satisfies Record<string, Setting<z.ZodType>>;
+
+export type SettingKey = keyof typeof table;
+export type Config = Readonly<{ [K in SettingKey]: z.output<(typeof table)[K]["schema"]> }>;
+
+export const settingKeys = Object.keys(table) as SettingKey[];
+export const environmentName = (key: SettingKey): string => `MINID_${key.toUpperCase()}`;
+export const flagName = (key: SettingKey): string => key.replaceAll("_", "-");
