@@ -1,0 +1,188 @@
+/**
+ * The messages of `proto/worker.proto` as TypeScript sees them (`loadProto`'s conventions: camelCase, numbers, enum names).
+ * Worker and daemon share these and nothing else; the client is `worker-client.ts`.
+ *
+ * Rules of a step that senders must know:
+ *  - Cache operations come first, in order, then the spans. No slot appears in two spans of one step.
+ *  - `open` gives a slot its sampling and its history and leaves the cached tokens alone; `copy` and `drop` move only the cache.
+ *    What stays of a slot's cache is decided by the next span's `position`: lower than the slot's length rewinds, 0 empties.
+ *  - A token is sampled at absolute position `position + rows` of its sequence: the random numbers are a function of (seed,
+ *    that position), the penalties of the history before it. The sampled token is added to the history by the worker.
+ *  - A step that fails names its code; sequences of that step may be cached on some ranks and not on others, and are to be
+ *    prefilled again from position 0. A span beyond what a slot holds fails with `stage_lost`: that rank lost its cache.
+ *  - At most `stepsInFlightMax` steps wait for results; further ones fail with `queue_full`.
+ */
+import { type Epoch, epochZero, nodeId } from "./ids.js";
+
+/** Steps that a worker accepts before it has answered the first of them. */
+export const stepsInFlightMax = 64;
+/** Rows of all spans of one step. */
+export const stepRowsMax = 2_048;
+export const topLogprobsMax = 20;
+
+export type Phase = "PHASE_EMPTY" | "PHASE_LOADING" | "PHASE_IDLE" | "PHASE_BUSY" | "PHASE_FAILED" | "PHASE_DRAINING";
+
+export interface StageStatus {
+  readonly planVersion: number;
+  readonly modelId: string;
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly layerFirst: number;
+  readonly layerEnd: number;
+  readonly engine: string;
+  readonly numerics: string;
+  /** `prefill` | `decode`, see `Engine.replay`; empty until loaded. */
+  readonly replay: string;
+}
+
+export interface ProbeReply {
+  readonly incarnation: string;
+  readonly pid: number;
+  /** Highest accepted; null in a decoded message only if a foreign worker left it out. */
+  readonly epoch: Epoch | null;
+  readonly phase: Phase;
+  readonly inflight: number;
+  readonly stepSeq: number;
+  readonly phaseAgeMs: number;
+  readonly progressAgeMs: number;
+  readonly loopLagMs: number;
+  readonly bytesLoaded: number;
+  readonly bytesTotal: number;
+  /** null when no stage is loaded or loading. */
+  readonly stage: StageStatus | null;
+  readonly errorCode: string;
+  readonly error: string;
+  readonly rssBytes: number;
+  readonly kvBytes: number;
+  readonly engine: string;
+  readonly stepsTotal: number;
+  readonly computeSecondsTotal: number;
+}
+
+export interface LoadRequest {
+  readonly epoch: Epoch;
+  readonly planVersion: number;
+  readonly modelId: string;
+  readonly modelDir: string;
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly layerFirst: number;
+  readonly layerEnd: number;
+  readonly engine: string;
+  readonly numerics: string;
+  readonly threads: number;
+  readonly slots: number;
+  readonly contextMax: number;
+  readonly batchMax: number;
+  /** host:port of the next rank's worker; empty in a ring of one. */
+  readonly nextAddress: string;
+  /** The DNS name in the next worker's certificate (`<nodeId>.minid`). */
+  readonly nextName: string;
+}
+
+export interface LoadProgress {
+  readonly bytesLoaded: number;
+  readonly bytesTotal: number;
+  readonly ready: boolean;
+  readonly reused: boolean;
+}
+
+export interface Sampling {
+  /** 0: greedy. */
+  readonly temperature: number;
+  /** 0: off. */
+  readonly topK: number;
+  /** 1: off. */
+  readonly topP: number;
+  /** 0: off. */
+  readonly minP: number;
+  /** 1: off. */
+  readonly repetitionPenalty: number;
+  readonly frequencyPenalty: number;
+  readonly presencePenalty: number;
+  /** Token id → added to its logit. */
+  readonly logitBias: Readonly<Record<string, number>>;
+  /** An integer in [0, 2^53). */
+  readonly seed: number;
+  readonly topLogprobs: number;
+  readonly logprobs: boolean;
+}
+
+/** Greedy, nothing reported: what a sequence without wishes gets. */
+export const greedySampling: Sampling = Object.freeze({
+  temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: {}, seed: 0, topLogprobs: 0, logprobs: false,
+});
+
+export interface OpenSlot {
+  readonly slot: number;
+  readonly sampling: Sampling | null;
+  readonly history: readonly number[];
+  readonly promptLength: number;
+}
+export interface CopySlot { readonly from: number; readonly to: number; readonly length: number }
+export interface DropSlot { readonly slot: number }
+
+export type CacheOp =
+  | { readonly op: "open"; readonly open: OpenSlot }
+  | { readonly op: "copy"; readonly copy: CopySlot }
+  | { readonly op: "drop"; readonly drop: DropSlot };
+
+export interface StepSpan {
+  readonly slot: number;
+  readonly position: number;
+  readonly rows: number;
+  /** Rank 0 only: `rows` of them. */
+  readonly tokens: readonly number[];
+  readonly sample: boolean;
+}
+
+export interface Step {
+  readonly epoch: Epoch;
+  readonly planVersion: number;
+  readonly stepSeq: number;
+  readonly ops: readonly CacheOp[];
+  readonly spans: readonly StepSpan[];
+}
+
+export interface TokenLogprob { readonly token: number; readonly logprob: number }
+
+export interface Sampled {
+  readonly slot: number;
+  readonly token: number;
+  /** Log-probability of the token under the model's own distribution, before bias, penalties and temperature; 0 when not asked for. */
+  readonly logprob: number;
+  /** Most likely first; empty when not asked for. */
+  readonly top: readonly TokenLogprob[];
+}
+
+export interface StepResult {
+  readonly stepSeq: number;
+  readonly sampled: readonly Sampled[];
+  /** Empty when the step succeeded; otherwise a code of the error catalogue. */
+  readonly errorCode: string;
+  readonly error: string;
+  readonly computeMs: number;
+  readonly ringMs: number;
+}
+
+export interface Frame {
+  readonly epoch: Epoch;
+  readonly planVersion: number;
+  readonly stepSeq: number;
+  readonly ops: readonly CacheOp[];
+  readonly spans: readonly StepSpan[];
+  /** [rows, hiddenSize] float32 little-endian. */
+  readonly hidden: Uint8Array;
+}
+
+export interface PassFailure {
+  readonly stepSeq: number;
+  readonly errorCode: string;
+  readonly error: string;
+  readonly rank: number;
+}
+
+/** An epoch as it came over the wire, where a message that was left out is null. */
+export function wireEpoch(epoch: { readonly counter: number; readonly nodeId: string } | null): Epoch {
+  return epoch === null ? epochZero : { counter: epoch.counter, nodeId: nodeId(epoch.nodeId) };
+}
