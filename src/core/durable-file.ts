@@ -9,6 +9,7 @@
  * one wins. Not for big or frequently written data: every write is two fsyncs.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { type FileHandle, mkdir, open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { z } from "zod";
@@ -34,19 +35,16 @@ const damaged = (file: string, why: string, cause?: unknown): MinidError =>
  * @throws MinidError home_unusable when the file cannot be read, is damaged, or does not match the schema.
  */
 export async function readDurable<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
-  let text: string;
   try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw unusable(file, "read", error);
-  }
-  const parsed = schema.safeParse(unwrap(file, text));
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw damaged(file, `${issue?.path.join(".") || "value"}: ${issue?.message ?? "does not match"}`, parsed.error);
-  }
-  return parsed.data;
+    return parse(file, await readFile(file, "utf8"), schema);
+  } catch (error) { return missing(file, error); }
+}
+
+/** The same for the few callers that must answer within one callback (a TLS handshake). */
+export function readDurableSync<T>(file: string, schema: z.ZodType<T>): T | undefined {
+  try {
+    return parse(file, readFileSync(file, "utf8"), schema);
+  } catch (error) { return missing(file, error); }
 }
 
 /**
@@ -79,6 +77,18 @@ export async function writeDurableBytes(file: string, data: string | Uint8Array)
 
 async function withHandle(handle: FileHandle, use: (handle: FileHandle) => Promise<void>): Promise<void> {
   try { await use(handle); } finally { await handle.close(); }
+}
+
+function missing(file: string, error: unknown): undefined {
+  if (error instanceof MinidError) throw error;
+  if (codeOf(error) !== "ENOENT") throw unusable(file, "read", error);
+}
+
+function parse<T>(file: string, text: string, schema: z.ZodType<T>): T {
+  const parsed = schema.safeParse(unwrap(file, text));
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw damaged(file, `${issue?.path.join(".") || "value"}: ${issue?.message ?? "does not match"}`, parsed.error);
 }
 
 function unwrap(file: string, text: string): unknown {
