@@ -3,11 +3,16 @@
  * message in the status details. What arrives without a code is a transport's failure and is told by its status alone.
  */
 import grpc from "@grpc/grpc-js";
-import { GrpcStatus, MinidError, type ErrorCode, isErrorCode, toMinidError } from "./errors.js";
+import { MinidError, type ErrorCode, isErrorCode, toMinidError } from "./errors.js";
 
 const codeKey = "minid-code";
 const retryAfterKey = "minid-retry-after-seconds";
 const paramKey = "minid-param";
+
+function statusOf(number: number): grpc.status {
+  const found = Object.values(grpc.status).find((value) => Number(value) === number);
+  return typeof found === "number" ? found : grpc.status.INTERNAL;
+}
 
 /** Whatever was thrown, as the status that ends a call. */
 export function toStatus(thrown: unknown): Partial<grpc.StatusObject> & { readonly code: grpc.status } {
@@ -17,7 +22,7 @@ export function toStatus(thrown: unknown): Partial<grpc.StatusObject> & { readon
   if (error.retryAfterSeconds !== undefined) metadata.set(retryAfterKey, String(error.retryAfterSeconds));
   // Metadata values are header values: printable ASCII only.
   if (error.param !== undefined && /^[\x20-\x7e]*$/.test(error.param)) metadata.set(paramKey, error.param);
-  return { code: error.grpcStatus, details: error.message, metadata };
+  return { code: statusOf(error.grpcStatus), details: error.message, metadata };
 }
 
 /** The same, as the Error that `call.destroy` and unary callbacks want. */
@@ -38,7 +43,7 @@ export function fromServiceError(error: Error & Partial<grpc.StatusObject>, fall
     return new MinidError(code, details, { cause: error, ...(Number.isFinite(retryAfter) ? { retryAfterSeconds: retryAfter } : {}), ...(typeof param === "string" ? { param } : {}) });
   }
   switch (error.code) {
-    case GrpcStatus.deadlineExceeded: return new MinidError("deadline_exceeded", details, { cause: error });
+    case grpc.status.DEADLINE_EXCEEDED: return new MinidError("deadline_exceeded", details, { cause: error });
     case grpc.status.CANCELLED: return new MinidError("cancelled", details, { cause: error });
     default: return new MinidError(fallback, details, { cause: error });
   }
