@@ -5,17 +5,18 @@
  * its apps along (they exit on 'disconnect'); a starter that is killed takes pm2-runtime along (`pm2-guard.ts`); one home has
  * one pm2 at a time.
  */
-import { type ChildProcess, spawn, type StdioOptions } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { lstatSync, mkdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { sleep } from "../core/clock.js";
+import { sleep, Timers } from "../core/clock.js";
 import { MinidError } from "../core/errors.js";
-import { isAlive, killIfSame, processStartTime } from "../core/process-identity.js";
+import { isAlive, killProcess, processStartTime } from "../core/process-identity.js";
 import { readRunFile, removeRunFile, writeRunFile } from "../core/run-file.js";
+import { keepPm2Lines, rotateLogs } from "./log-files.js";
 
 /** sun_path on macOS, its terminating zero included; Linux has 108. */
 const socketPathBytesMax = 104;
@@ -25,14 +26,15 @@ const longestSocketName = "interactor.sock";
 const stopTimeoutMs = 28_000;
 const goneTimeoutMs = 5_000;
 const pollIntervalMs = 20;
+const logCheckIntervalMs = 60_000;
 
 export interface Pm2Options {
   /** The node's home, absolute; made if it is missing. */
   readonly home: string;
-  /** What the apps inherit, on top of nothing: pass process.env and the MINID_* settings. */
+  /** The MINID_* settings; everything else is inherited from this process. */
   readonly env: NodeJS.ProcessEnv;
-  /** Of pm2-runtime, which also copies its apps' output to its own. */
-  readonly stdio: "inherit" | "ignore" | "pipe";
+  /** Of pm2-runtime itself: `log` is `<home>/logs/pm2.log`. The apps write to files of their own in `<home>/logs`. */
+  readonly stdio: "inherit" | "ignore" | "pipe" | "log";
   /** Default: ecosystem.config.cjs of this checkout. */
   readonly ecosystem?: string;
 }
@@ -55,26 +57,36 @@ export function choosePm2Home(home: string, temporary = tmpdir()): string {
   return fits(short) ? short : join("/tmp", name);
 }
 
-/** @throws MinidError home_unusable when another minid runs from this home, or its directories cannot be made private. */
-export async function startPm2Runtime(options: Pm2Options): Promise<Pm2Runtime> {
-  const { home } = options;
-  makePrivateDirectory(home);
-  for (const name of ["logs", "run"]) mkdirSync(join(home, name), { recursive: true, mode: 0o700 });
+/**
+ * Makes a home startable: ends what a killed pm2 left behind (a stopped app, for instance, which still holds its ports).
+ * Call it before looking for free ports.
+ * @throws MinidError home_unusable when another minid runs from this home.
+ */
+export async function clearHome(home: string): Promise<void> {
   const other = readRunFile(home, "pm2");
   if (other && isAlive(other)) {
-    throw new MinidError("home_unusable", `home ${home} is in use by a running minid (pm2 pid ${other.pid}): stop it, or choose another --home`);
+    throw new MinidError("home_unusable", `home ${home} is in use by a running minid (pm2-runtime, pid ${other.pid}): stop it, or choose another --home`);
   }
-  const pm2Home = choosePm2Home(home);
-  makePrivateDirectory(pm2Home);
-  await killLeftovers(pm2Home);
+  await killLeftovers(home);
+}
 
+/** Call `clearHome` first. @throws MinidError home_unusable when the directories it needs cannot be made. */
+export function startPm2Runtime(options: Pm2Options): Pm2Runtime {
+  const { home } = options;
+  const pm2Home = choosePm2Home(home);
+  for (const directory of [home, join(home, "logs"), join(home, "run"), pm2Home]) makePrivateDirectory(directory);
   const root = fileURLToPath(new URL("../../", import.meta.url));
   const guard = new URL("./pm2-guard.js", import.meta.url).href;
   const ecosystem = options.ecosystem ?? join(root, "ecosystem.config.cjs");
-  const stdio: StdioOptions = [options.stdio === "pipe" ? "ignore" : options.stdio, options.stdio, options.stdio, "ipc"];
+  const output = options.stdio === "log" ? "pipe" : options.stdio;
   const child = spawn(process.execPath, ["--import", guard, pm2RuntimePath(), "start", ecosystem], {
-    cwd: home, env: pm2Environment(options.env, home, pm2Home), stdio, detached: true,
+    cwd: home, env: pm2Environment({ ...process.env, ...options.env }, home, pm2Home), stdio: ["ignore", output, output, "ipc"], detached: true,
   });
+  if (options.stdio === "log") {
+    for (const stream of [child.stdout, child.stderr]) if (stream) keepPm2Lines(stream, join(home, "logs", "pm2.log"));
+  }
+  const rotation = new Timers((_, error) => process.emitWarning(`log rotation failed: ${String(error)}`));
+  rotation.every("rotate logs", logCheckIntervalMs, () => { rotateLogs(join(home, "logs")); });
   const exited = new Promise<number>((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code, signal) => resolve(code ?? (signal === "SIGKILL" ? 137 : 143)));
@@ -82,7 +94,8 @@ export async function startPm2Runtime(options: Pm2Options): Promise<Pm2Runtime> 
   if (child.pid !== undefined) writeRunFile(home, "pm2", { pid: child.pid, startTime: processStartTime(child.pid), incarnation: "", port: 0 });
 
   const cleanUp = exited.then(async (code) => {
-    await killLeftovers(pm2Home);
+    rotation.stop();
+    await killLeftovers(home);
     removeRunFile(home, "pm2", child.pid ?? 0);
     if (pm2Home !== join(home, "pm2")) rmSync(pm2Home, { recursive: true, force: true });
     return code;
@@ -134,13 +147,10 @@ function makePrivateDirectory(path: string): void {
   }
 }
 
-/** Apps that outlived their pm2, stopped ones for instance, hold ports and locks: kill them, after making sure that they are ours. */
-async function killLeftovers(pm2Home: string): Promise<void> {
-  const directory = join(pm2Home, "pids");
-  if (!existsSync(directory)) return;
-  const pids = readdirSync(directory).map((name) => Number(readFileSync(join(directory, name), "utf8"))).filter((pid) => pid > 1);
+/** Apps that outlived their pm2, stopped ones for instance, hold ports: kill them, after making sure that they are ours. */
+async function killLeftovers(home: string): Promise<void> {
+  const leftovers = (["agent", "worker"] as const).map((role) => readRunFile(home, role)).filter((found) => found !== undefined);
+  for (const leftover of leftovers) killProcess(leftover);
   const deadline = performance.now() + goneTimeoutMs;
-  const leftovers = pids.filter((pid) => killIfSame({ pid }, pm2Home));
-  while (leftovers.some((pid) => isAlive({ pid, startTime: "" })) && performance.now() < deadline) await sleep(pollIntervalMs);
-  rmSync(directory, { recursive: true, force: true });
+  while (leftovers.some(isAlive) && performance.now() < deadline) await sleep(pollIntervalMs);
 }

@@ -14,7 +14,7 @@ import { openAssistant } from "../model/loaded.js";
 import { resolveModel } from "../model/store.js";
 import { configArgs, homeArgs, nodeSettings, packageRoot, stringArg } from "./common.js";
 import { join as joinCluster } from "./join-cluster.js";
-import { startPm2Runtime } from "./pm2.js";
+import { clearHome, startPm2Runtime } from "./pm2.js";
 import { Progress } from "./progress.js";
 
 const ownArgs = {
@@ -31,6 +31,7 @@ export const upCommand = defineCommand({
 async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
   const { home, config } = nodeSettings(args, ownArgs);
   makeHome(home);
+  await clearHome(home);
   await requireFreePorts(config);
   prepareMlx(config);
   const { id, directory } = await resolveModel(config.model, home);

@@ -1,0 +1,38 @@
+// What pm2-runtime runs: the agent and the worker, as siblings, so that neither takes the other along when it dies.
+// The agent decides who dies (SIGKILL by pid), pm2 decides who lives again. Every setting below answers a measured pitfall.
+const { homedir } = require("node:os");
+const { join } = require("node:path");
+
+const home = process.env.MINID_HOME || join(homedir(), ".minid");
+const dist = process.env.MINID_DIST || join(__dirname, "dist");
+
+/** @param killTimeoutMs between SIGTERM and SIGKILL: the process's own bound on a graceful stop plus a margin. */
+const app = (role, script, killTimeoutMs) => ({
+  name: `minid-${role}`,
+  script: join(dist, script),
+  interpreter: process.execPath,
+  exec_mode: "fork",
+  cwd: home,
+  // The supervision policy backs off from crash loops; pm2 must never give up, and must not be slow after a single kill.
+  // Together with a restart delay, a lower max_restarts leaves an app waiting for ever. The delay grows by 1.5 to at most 15 s.
+  max_restarts: 1e9,
+  exp_backoff_restart_delay: 10,
+  kill_timeout: killTimeoutMs,
+  kill_retry_time: 20,
+  // Our apps have no children; killing by tree would run `ps`.
+  treekill: false,
+  // No telemetry hooks inside our processes.
+  pmx: false,
+  vizion: false,
+  out_file: join(home, "logs", `${role}.log`),
+  error_file: join(home, "logs", `${role}.log`),
+  merge_logs: true,
+  env: { MINID_HOME: home, MINID_ROLE: role },
+});
+
+module.exports = {
+  apps: [
+    app("agent", "daemon/main.js", 25_000),
+    app("worker", "worker/main.js", 25_000),
+  ],
+};

@@ -1,0 +1,56 @@
+/**
+ * `<home>/run/<role>.json`: which process plays a role in a home just now, so that its supervisor, the CLI and its own
+ * successor find it. Written whole and renamed, so a reader never sees half of one. A file may outlive its process:
+ * `process-identity.ts` tells.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type ProcessIdentity, processStartTime } from "./process-identity.js";
+
+export type Role = "agent" | "worker" | "pm2";
+
+export interface RunFile extends ProcessIdentity {
+  /** Fresh for every process; what Probe answers. */
+  readonly incarnation: string;
+  /** The port it serves on the loopback or the network; 0 when it serves none. */
+  readonly port: number;
+  /** The agent's HTTP port, for the CLI. */
+  readonly httpPort?: number;
+}
+
+const pathOf = (home: string, role: Role): string => join(home, "run", `${role}.json`);
+
+export function writeRunFile(home: string, role: Role, content: RunFile): void {
+  mkdirSync(join(home, "run"), { recursive: true, mode: 0o700 });
+  const temporary = `${pathOf(home, role)}.${content.pid}`;
+  writeFileSync(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600 });
+  renameSync(temporary, pathOf(home, role));
+}
+
+/** Announces the calling process. */
+export function announceSelf(home: string, role: Role, self: Omit<RunFile, "pid" | "startTime">): RunFile {
+  const content: RunFile = { pid: process.pid, startTime: processStartTime(process.pid), ...self };
+  writeRunFile(home, role, content);
+  return content;
+}
+
+/** @returns undefined when there is no file, or none that can be understood. */
+export function readRunFile(home: string, role: Role): RunFile | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(pathOf(home, role), "utf8"));
+    return isRunFile(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Removes the file if it still names `pid`: a successor's stays. */
+export function removeRunFile(home: string, role: Role, pid: number): void {
+  if (readRunFile(home, role)?.pid === pid) rmSync(pathOf(home, role), { force: true });
+}
+
+function isRunFile(value: unknown): value is RunFile {
+  if (typeof value !== "object" || value === null) return false;
+  const { pid, startTime, incarnation, port } = value as Partial<Record<keyof RunFile, unknown>>;
+  return typeof pid === "number" && Number.isSafeInteger(pid) && pid > 0 && typeof startTime === "string" && typeof incarnation === "string" && typeof port === "number";
+}
