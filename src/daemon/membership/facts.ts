@@ -17,6 +17,10 @@ export interface LoadedStage {
 }
 
 export interface WorkerFacts {
+  /** Of the process that answers now; absent while there is none. */
+  readonly pid?: number;
+  /** How often its agent has seen it come back. */
+  readonly restarts?: number;
   /** Fresh for every worker process; "" while there is none. */
   readonly incarnation: string;
   /** `absent`: no answer to probes. `busy` may be reported as `idle`: they mean the same here. */
@@ -38,6 +42,8 @@ export interface LocalFacts {
   /** The name people use: `mini1`. */
   readonly deviceId: string;
   readonly hostname: string;
+  /** The agent's process. */
+  readonly pid?: number;
   /** Where peers can dial this machine, best first: host names or IP addresses, without ports. At most `ADDRESSES_MAX`. */
   readonly addresses: readonly string[];
   readonly agentPort: number;

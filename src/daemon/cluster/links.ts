@@ -1,0 +1,128 @@
+/**
+ * Carries cluster messages between agents: one long-lived `Deliver` stream to each peer that is talked to. Fire and forget: a
+ * message that cannot leave at once is dropped, because the core repeats whatever matters. Links unused for a while are closed.
+ */
+import grpc from "@grpc/grpc-js";
+import type { Log } from "../../core/log.js";
+import { loadProto } from "../../core/proto.js";
+import { type Transport, memberName, peerName } from "../../core/transport.js";
+import type { Destination } from "./contract.js";
+import { type ClusterMessage, MESSAGE_BYTES_MAX } from "./messages.js";
+
+/** Messages that may wait in one stream; the next one is dropped. */
+const PENDING_MAX = 16;
+/** A link that nothing was sent on for this long is closed. */
+const IDLE_MS = 60_000;
+
+export interface ClusterEnvelope { readonly json: Buffer }
+type DeliverCall = grpc.ClientWritableStream<ClusterEnvelope>;
+interface RawAgentClient extends grpc.Client {
+  deliver(callback: (error: grpc.ServiceError | null) => void): DeliverCall;
+}
+
+interface AgentPackage { readonly minid: { readonly agent: { readonly v1: { readonly Agent: grpc.ServiceClientConstructor } } } }
+
+/** The Agent service's definition. Reads the .proto file: keep the result. */
+export function agentService(): grpc.ServiceClientConstructor {
+  const proto: grpc.GrpcObject & Partial<AgentPackage> = loadProto("agent.proto");
+  return (proto as grpc.GrpcObject & AgentPackage).minid.agent.v1.Agent;
+}
+
+export class PeerLinks {
+  readonly #links = new Map<string, PeerLink>();
+  readonly #transport: Transport;
+  readonly #Client: grpc.ServiceClientConstructor;
+  readonly #log: Log;
+
+  constructor(transport: Transport, log: Log) {
+    this.#transport = transport;
+    this.#Client = agentService();
+    this.#log = log;
+  }
+
+  send(to: Destination, message: ClusterMessage): void {
+    const json = Buffer.from(JSON.stringify(message));
+    if (json.length > MESSAGE_BYTES_MAX) { this.#log.error({ bytes: json.length, type: message.type }, "a cluster message is too large to send"); return; }
+    const key = to.nodeId ?? to.addresses[0];
+    if (key === undefined || to.addresses.length === 0) return;
+    let link = this.#links.get(key);
+    if (!link) {
+      link = new PeerLink(this.#Client, this.#transport, to.nodeId === undefined ? memberName : peerName(to.nodeId));
+      this.#links.set(key, link);
+    }
+    link.send(json, to.addresses);
+    this.#closeIdle();
+  }
+
+  close(): void {
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+  }
+
+  #closeIdle(): void {
+    const now = performance.now();
+    for (const [key, link] of this.#links) {
+      if (now - link.usedAt < IDLE_MS) continue;
+      link.close();
+      this.#links.delete(key);
+    }
+  }
+}
+
+/** One peer: the address in use, its channel and its stream. A failed stream moves on to the next address. */
+class PeerLink {
+  readonly #Client: grpc.ServiceClientConstructor;
+  readonly #transport: Transport;
+  readonly #name: string;
+  #addressIndex = 0;
+  #address = "";
+  #client: RawAgentClient | undefined;
+  #call: DeliverCall | undefined;
+  #pending = 0;
+  usedAt = performance.now();
+
+  constructor(client: grpc.ServiceClientConstructor, transport: Transport, name: string) {
+    this.#Client = client;
+    this.#transport = transport;
+    this.#name = name;
+  }
+
+  send(json: Buffer, addresses: readonly string[]): void {
+    this.usedAt = performance.now();
+    // The peer moved: the address in use is not one of its addresses any more.
+    if (this.#client && !addresses.includes(this.#address)) this.#disconnect();
+    const call = this.#call ?? this.#connect(addresses);
+    if (this.#pending >= PENDING_MAX) return;
+    this.#pending += 1;
+    call.write({ json }, () => { this.#pending -= 1; });
+  }
+
+  close(): void { this.#disconnect(); }
+
+  #connect(addresses: readonly string[]): DeliverCall {
+    const address = addresses[this.#addressIndex % addresses.length] ?? "";
+    if (!this.#client || address !== this.#address) {
+      this.#client?.close();
+      this.#address = address;
+      this.#client = new this.#Client(address, this.#transport.channelCredentials(), this.#transport.channelOptions(this.#name)) as grpc.Client as RawAgentClient;
+    }
+    this.#pending = 0;
+    const call = this.#client.deliver((error) => {
+      if (this.#call !== call) return;
+      this.#call = undefined;
+      if (error) this.#addressIndex += 1;
+    });
+    // The callback above tells; without a listener the stream's own error would end the process.
+    call.on("error", () => undefined);
+    this.#call = call;
+    return call;
+  }
+
+  #disconnect(): void {
+    const call = this.#call;
+    this.#call = undefined;
+    call?.cancel();
+    this.#client?.close();
+    this.#client = undefined;
+  }
+}
