@@ -10,7 +10,7 @@ import { sleep } from "../core/clock.js";
 import { MinidError } from "../core/errors.js";
 import type { Config } from "../daemon/config/table.js";
 import { environmentName, settingKeys } from "../daemon/config/table.js";
-import { openAssistant } from "../model/loaded.js";
+import { openAssistant } from "../model/assistant.js";
 import { resolveModel } from "../model/store.js";
 import { configArgs, homeArgs, nodeSettings, packageRoot, stringArg } from "./common.js";
 import { join as joinCluster } from "./join-cluster.js";
