@@ -40,7 +40,11 @@ export interface GenerateRequest {
   readonly stopTokens: readonly number[];
   /** Milliseconds from now until the answer must be complete; undefined: no deadline. */
   readonly deadlineMs?: number;
+  /** `batch` waits behind `interactive` (the default), but not for ever. */
+  readonly priority?: Priority;
 }
+
+export type Priority = "interactive" | "batch";
 
 export interface TokenLogprobs {
   readonly logprob: number;
@@ -57,6 +61,8 @@ export interface GeneratedToken {
 
 export type GenerateEvent =
   | { readonly kind: "tokens"; readonly tokens: readonly GeneratedToken[] }
+  /** Comes once, when the sequence leaves the queue: what an undisturbed answer will report at its end. */
+  | { readonly kind: "admitted"; readonly cachedPromptTokens: number }
   /** `stop`: a stop token was sampled (and reported). `length`: maxTokens or the context is used up. */
   | { readonly kind: "finished"; readonly reason: "stop" | "length"; readonly cachedPromptTokens: number };
 

@@ -1,0 +1,65 @@
+/**
+ * Who waits for a place, in which order, and what the next one in line is told when the line is full.
+ *
+ * Order is arrival, shifted: a resumed answer, which somebody is already reading, goes before new ones, and a batch request goes
+ * behind interactive ones. The shifts are bounded, so that nobody is overtaken for ever. The head is never passed over
+ * because it is big: what it needs is kept for it.
+ */
+import type { SequenceId, SubmittedRequest } from "./scheduler-types.js";
+import type { Sequence } from "./sequence.js";
+
+const resumedAdvanceMs = 60_000;
+const batchHandicapMs = 30_000;
+/** Before anything has been measured. */
+const finishIntervalInitialMs = 1_000;
+const retryAfterMaxSeconds = 60;
+/** Weight of the newest interval. */
+const smoothing = 0.2;
+
+export function orderMsOf(request: SubmittedRequest, nowMs: number): number {
+  return nowMs - (request.emitted.length > 0 ? resumedAdvanceMs : 0) + (request.priority === "batch" ? batchHandicapMs : 0);
+}
+
+export class AdmissionQueue {
+  readonly #max: number;
+  readonly #waiting: Sequence[] = [];
+  #finishIntervalMs = finishIntervalInitialMs;
+  #lastFinishMs: number | undefined;
+
+  constructor(max: number) { this.#max = max; }
+
+  get length(): number { return this.#waiting.length; }
+  get head(): Sequence | undefined { return this.#waiting[0]; }
+
+  /** Resumed requests were let in before: they find room of their own, so that a fault cannot turn them away. */
+  full(request: SubmittedRequest): boolean {
+    return this.#waiting.length >= (request.emitted.length > 0 ? 2 * this.#max : this.#max);
+  }
+
+  push(sequence: Sequence): void {
+    let at = this.#waiting.length;
+    while (at > 0 && (this.#waiting[at - 1]?.orderMs ?? 0) > sequence.orderMs) at -= 1;
+    this.#waiting.splice(at, 0, sequence);
+  }
+
+  shift(): void { this.#waiting.shift(); }
+
+  remove(id: SequenceId): void {
+    const at = this.#waiting.findIndex((sequence) => sequence.id === id);
+    if (at >= 0) this.#waiting.splice(at, 1);
+  }
+
+  *[Symbol.iterator](): IterableIterator<Sequence> { yield* this.#waiting; }
+
+  /** A running sequence made room. @param busySinceMs when the ring last had nothing to do: idle time says nothing about its speed. */
+  finished(nowMs: number, busySinceMs: number): void {
+    const intervalMs = nowMs - Math.max(this.#lastFinishMs ?? busySinceMs, busySinceMs);
+    this.#finishIntervalMs += smoothing * (intervalMs - this.#finishIntervalMs);
+    this.#lastFinishMs = nowMs;
+  }
+
+  /** Seconds until, at the measured rate, one place in the line is free. */
+  retryAfterSeconds(): number {
+    return Math.min(retryAfterMaxSeconds, Math.max(1, Math.ceil(this.#finishIntervalMs / 1_000)));
+  }
+}

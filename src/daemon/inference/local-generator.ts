@@ -1,0 +1,75 @@
+/** `Generator` on rank 0 itself: a sequence of the scheduler in the same process. */
+import type { Clock } from "../../core/clock.js";
+import { MinidError } from "../../core/errors.js";
+import { EventFeed } from "./event-feed.js";
+import type { GenerateEvent, GenerateRequest, Generator } from "./generate.js";
+import type { RingDriver } from "./ring-driver.js";
+import { samplingToWire } from "./sampling-wire.js";
+import type { SequenceId, SubmittedRequest } from "./scheduler-types.js";
+
+export class LocalGenerator implements Generator {
+  readonly #driver: RingDriver;
+  readonly #clock: Clock;
+  /** By request id: a front door that was cut off may be back before its first call is known to be dead. */
+  readonly #active = new Map<string, { readonly feed: EventFeed; readonly id: SequenceId }>();
+
+  constructor(driver: RingDriver, clock: Clock) {
+    this.#driver = driver;
+    this.#clock = clock;
+  }
+
+  async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
+    if (signal.aborted) throw cancelled("the caller went away");
+    this.#check(request);
+    this.#supersede(request.requestId);
+
+    const feed = new EventFeed();
+    const id = this.#driver.submit(this.#toSubmitted(request), {
+      admitted: (cachedPromptTokens) => { feed.event({ kind: "admitted", cachedPromptTokens }); },
+      token: (token) => { feed.token(token); },
+      finished: (reason, cachedPromptTokens) => { feed.event({ kind: "finished", reason, cachedPromptTokens }); feed.end(); },
+      failed: (error) => { feed.end(error); },
+    });
+    const entry = { feed, id };
+    this.#active.set(request.requestId, entry);
+    const abort = (): void => { feed.end(cancelled("the caller went away")); this.#driver.cancel(id); };
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      yield* feed.read();
+    } finally {
+      signal.removeEventListener("abort", abort);
+      this.#driver.cancel(id);
+      if (this.#active.get(request.requestId) === entry) this.#active.delete(request.requestId);
+    }
+  }
+
+  #check(request: GenerateRequest): void {
+    if (request.prompt.length === 0) throw new MinidError("invalid_value", "The prompt has no tokens: it needs at least one.", { param: "prompt" });
+    if (request.maxTokens < 1) throw new MinidError("invalid_value", `max_tokens is ${request.maxTokens}: it must be at least 1.`, { param: "max_tokens" });
+    const modelId = this.#driver.ring?.modelId;
+    if (modelId !== undefined && modelId !== request.modelId) {
+      throw new MinidError("model_not_found", `The cluster serves ${modelId}, not ${request.modelId}: ask for that one.`, { param: "model" });
+    }
+  }
+
+  #supersede(requestId: string): void {
+    const former = this.#active.get(requestId);
+    if (!former) return;
+    former.feed.end(cancelled(`a later call for request ${requestId} took its place`));
+    this.#driver.cancel(former.id);
+  }
+
+  #toSubmitted(request: GenerateRequest): SubmittedRequest {
+    const { prompt, emitted, maxTokens, stopTokens, deadlineMs, priority } = request;
+    return {
+      prompt, emitted, maxTokens, stopTokens,
+      sampling: samplingToWire(request.sampling),
+      ...(deadlineMs === undefined ? {} : { deadlineAtMs: this.#clock.now() + deadlineMs }),
+      ...(priority === undefined ? {} : { priority }),
+    };
+  }
+}
+
+function cancelled(why: string): MinidError {
+  return new MinidError("cancelled", `The sequence was cancelled: ${why}.`);
+}

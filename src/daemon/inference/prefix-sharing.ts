@@ -1,0 +1,25 @@
+/**
+ * How a sequence gets the part of its prompt that is in the cache already: it takes over a finished sequence's slot, copies from
+ * one that another sequence is using, or waits a moment for one that is computing the same prompt just now (so that n answers
+ * to one prompt cost one prefill). What remains is always a chunk of at least two rows.
+ */
+import type { Sequence } from "./sequence.js";
+import type { Prefix, SlotTable } from "./slots.js";
+
+/** The best prefix in the cache now, or `wait` when a running sequence will soon hold a longer one. */
+export function findPrefix(sequence: Sequence, running: readonly Sequence[], slots: SlotTable, prefixTokensMin: number): Prefix | "wait" | undefined {
+  const best = slots.longestPrefix(sequence.tokens, sequence.sharableMax);
+  const worthWaiting = (best?.length ?? 0) + prefixTokensMin;
+  if (sequence.sharableMax < worthWaiting) return best;
+  for (const other of running) {
+    if (other === sequence || !other.started || other.ended || !other.prefilling) continue;
+    const max = Math.min(other.prefillEnd, sequence.sharableMax);
+    if (max >= worthWaiting && sharesAtLeast(other.tokens, sequence.tokens, worthWaiting)) return "wait";
+  }
+  return best;
+}
+
+function sharesAtLeast(a: readonly number[], b: readonly number[], length: number): boolean {
+  for (let at = 0; at < length; at += 1) if (a[at] !== b[at]) return false;
+  return true;
+}

@@ -1,0 +1,273 @@
+/**
+ * The scheduler: which sequences compute, in which slot, in which step. Active on rank 0 only; a pure core, whose driver
+ * (`ring-driver.ts`) sends its steps to rank 0's worker and hands the results back.
+ *
+ * Invariants:
+ *  - Steps are answered in the order they were sent; at most `worldSize` are in flight.
+ *  - Memory for prompt and longest answer is reserved before a sequence starts, so that no running sequence ever runs out.
+ *  - A slot changes hands only when no step in flight has rows of it. So a cancelled sequence is freed by the step after its last.
+ *  - Nothing outlives the ring: when a step fails or is late every sequence fails with a retryable error, and whoever holds
+ *    the tokens so far submits them again. The first step after `ready` drops every slot, which makes all stages level.
+ *
+ * Does not: sample, detokenize, know stop strings, retry, or read a clock.
+ */
+import type { ErrorCode } from "../../core/errors.js";
+import { invariant, unreachable } from "../../core/invariant.js";
+import type { CacheOp, Sampled, StepSpan } from "../../core/worker-protocol.js";
+import { AdmissionQueue, orderMsOf } from "./admission-queue.js";
+import type { GeneratedToken } from "./generate.js";
+import type { RingPlan, SchedulerEffect, SchedulerInput, SchedulerLimits, SchedulerSnapshot, SequenceId, SubmittedRequest } from "./scheduler-types.js";
+import { Sequence } from "./sequence.js";
+import { SlotTable } from "./slots.js";
+import { findPrefix } from "./prefix-sharing.js";
+import { type Rows, chooseRows } from "./step-rows.js";
+
+interface Ring { readonly plan: RingPlan; readonly slots: SlotTable }
+interface StepInFlight { readonly stepSeq: number; readonly sentMs: number; readonly rows: readonly (Rows & { readonly slot: number; readonly sample: boolean })[] }
+
+export class Scheduler {
+  readonly #limits: SchedulerLimits;
+  readonly #queue: AdmissionQueue;
+  readonly #byId = new Map<SequenceId, Sequence>();
+  readonly #totals = { steps: 0, prefillTokens: 0, decodedTokens: 0, cachedTokens: 0, replayedTokens: 0 };
+  #ring: Ring | undefined;
+  #notReadyReason = "no plan yet";
+  /** In order of admission. */
+  #running: Sequence[] = [];
+  #inflight: StepInFlight[] = [];
+  /** To travel with the next step. */
+  #ops: CacheOp[] = [];
+  #stepSeq = 0;
+  #progressMs = 0;
+  #busySinceMs = 0;
+
+  constructor(limits: SchedulerLimits) {
+    this.#limits = limits;
+    this.#queue = new AdmissionQueue(limits.queueMax);
+  }
+
+  step(input: SchedulerInput, nowMs: number): SchedulerEffect[] {
+    const effects: SchedulerEffect[] = [];
+    switch (input.kind) {
+      case "ready": this.#becomeReady(input.plan, effects); break;
+      case "notReady": this.#leaveRing("not_ready", input.reason, effects); break;
+      case "submit": this.#submit(input.id, input.request, nowMs, effects); break;
+      case "cancel": this.#cancel(input.id, nowMs); break;
+      case "stepResult": this.#stepResult(input.stepSeq, input.sampled, nowMs, effects); break;
+      case "stepFailed": this.#loseRing(input.code, input.message, effects); break;
+      case "tick": this.#tick(nowMs, effects); break;
+      default: unreachable(input);
+    }
+    this.#send(nowMs, effects);
+    return effects;
+  }
+
+  snapshot(): SchedulerSnapshot {
+    const slots = this.#ring?.slots;
+    return {
+      ready: this.#ring !== undefined,
+      queued: this.#queue.length,
+      running: this.#running.length,
+      stepsInFlight: this.#inflight.length,
+      slots: { active: slots?.count("active") ?? 0, cached: slots?.count("cached") ?? 0, total: this.#ring?.plan.slots ?? 0 },
+      kvTokens: { reserved: slots?.charged("active") ?? 0, cached: slots?.charged("cached") ?? 0, max: this.#ring?.plan.kvTokensMax ?? 0 },
+      totals: { ...this.#totals },
+    };
+  }
+
+  // --- the ring comes and goes
+
+  #becomeReady(plan: RingPlan, effects: SchedulerEffect[]): void {
+    invariant(plan.worldSize >= 1 && plan.slots >= 1 && plan.batchMax >= 1 && plan.contextMax >= 2, `a plan that cannot compute: ${JSON.stringify(plan)}`);
+    if (this.#ring) this.#leaveRing("stage_lost", "the ring was planned anew", effects);
+    this.#ring = { plan, slots: new SlotTable(plan.slots, plan.kvTokensMax, this.#limits.prefixTokensMin) };
+    this.#stepSeq = 0;
+    for (let slot = 0; slot < plan.slots; slot += 1) this.#ops.push({ op: "drop", drop: { slot } });
+  }
+
+  #leaveRing(queuedCode: ErrorCode, reason: string, effects: SchedulerEffect[]): void {
+    this.#notReadyReason = reason;
+    const running = this.#running.filter((sequence) => !sequence.ended);
+    const queued = [...this.#queue];
+    for (const sequence of running) effects.push({ kind: "fail", id: sequence.id, code: "stage_lost", message: `The ring stopped while it computed: ${reason}.` });
+    for (const sequence of queued) {
+      this.#queue.remove(sequence.id);
+      effects.push({ kind: "fail", id: sequence.id, code: queuedCode, message: `The ring stopped before the request's turn: ${reason}.` });
+    }
+    this.#byId.clear();
+    this.#running = [];
+    this.#inflight = [];
+    this.#ops = [];
+    this.#ring = undefined;
+  }
+
+  #loseRing(code: ErrorCode, message: string, effects: SchedulerEffect[]): void {
+    if (!this.#ring) return;
+    this.#leaveRing("not_ready", `${code}: ${message}`, effects);
+    effects.push({ kind: "ringLost", code, message });
+  }
+
+  // --- requests
+
+  #submit(id: SequenceId, request: SubmittedRequest, nowMs: number, effects: SchedulerEffect[]): void {
+    invariant(!this.#byId.has(id), `sequence ${id} was submitted twice`);
+    invariant(request.prompt.length > 0 && request.maxTokens > 0, `sequence ${id} has nothing to compute`);
+    const fail = (code: ErrorCode, message: string, retryAfterSeconds?: number): void => {
+      effects.push({ kind: "fail", id, code, message, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) });
+    };
+    if (!this.#ring) { fail("not_ready", `No ring is ready to compute: ${this.#notReadyReason}.`); return; }
+    const { contextMax, kvTokensMax, engineReplay } = this.#ring.plan;
+    const { prompt, emitted, maxTokens } = request;
+    if (prompt.length >= contextMax) { fail("context_length_exceeded", `The prompt has ${prompt.length} tokens and the model's context is ${contextMax}, answer included: shorten the messages.`); return; }
+
+    const lastToken = emitted.at(-1);
+    if (lastToken !== undefined && request.stopTokens.includes(lastToken)) { effects.push({ kind: "finish", id, reason: "stop", cachedPromptTokens: 0 }); return; }
+    if (emitted.length >= maxTokens || prompt.length + emitted.length >= contextMax) { effects.push({ kind: "finish", id, reason: "length", cachedPromptTokens: 0 }); return; }
+    if (prompt.length + emitted.length >= kvTokensMax) { fail("out_of_kv", `The sequence has ${prompt.length + emitted.length} tokens and the ring has key-value memory for ${kvTokensMax}: give the machines more memory or add one.`); return; }
+    if (this.#queue.full(request)) { fail("queue_full", `${this.#queue.length} requests are waiting: try again when Retry-After says.`, this.#queue.retryAfterSeconds()); return; }
+
+    const lengthMax = Math.min(prompt.length + maxTokens, contextMax, kvTokensMax);
+    const sequence = new Sequence(id, request, { submittedMs: nowMs, orderMs: orderMsOf(request, nowMs) }, { replay: engineReplay, lengthMax });
+    if (this.#running.length === 0 && this.#queue.length === 0) this.#busySinceMs = nowMs;
+    this.#byId.set(id, sequence);
+    this.#queue.push(sequence);
+  }
+
+  #cancel(id: SequenceId, nowMs: number): void {
+    const sequence = this.#byId.get(id);
+    if (!sequence) return;
+    this.#queue.remove(id);
+    this.#end(sequence, nowMs);
+  }
+
+  /** Nothing more is said about the sequence; its slot is freed now or when its last step returns. */
+  #end(sequence: Sequence, nowMs: number): void {
+    sequence.ended = true;
+    this.#byId.delete(sequence.id);
+    this.#freeIfDone(sequence, nowMs);
+  }
+
+  #freeIfDone(sequence: Sequence, nowMs: number): void {
+    if (!this.#ring || !sequence.ended || sequence.inflight > 0 || sequence.slot < 0) return;
+    this.#ring.slots.release(this.#ring.slots.at(sequence.slot), nowMs, this.#ops);
+    sequence.slot = -1;
+    this.#running.splice(this.#running.indexOf(sequence), 1);
+    this.#queue.finished(nowMs, this.#busySinceMs);
+  }
+
+  #tick(nowMs: number, effects: SchedulerEffect[]): void {
+    if (!this.#ring) return;
+    const [oldest] = this.#inflight;
+    if (oldest) {
+      const lateMs = nowMs - Math.max(oldest.sentMs, this.#progressMs);
+      if (lateMs > this.#limits.stepTimeoutMs) { this.#loseRing("stage_lost", `step ${oldest.stepSeq} has been in the ring for ${Math.round(lateMs)} ms`, effects); return; }
+    }
+    for (const sequence of this.#byId.values()) {
+      const { deadlineAtMs } = sequence.request;
+      if (deadlineAtMs === undefined || nowMs < deadlineAtMs) continue;
+      effects.push({ kind: "fail", id: sequence.id, code: "deadline_exceeded", message: `The deadline passed with ${sequence.tokens.length - sequence.promptLength} of at most ${sequence.request.maxTokens} tokens of the answer computed.` });
+      this.#cancel(sequence.id, nowMs);
+    }
+    this.#ring.slots.expire(nowMs - this.#limits.prefixIdleMs, this.#ops);
+  }
+
+  // --- steps out
+
+  #send(nowMs: number, effects: SchedulerEffect[]): void {
+    const ring = this.#ring;
+    if (!ring) return;
+    while (this.#inflight.length < ring.plan.worldSize) {
+      this.#admit(ring, nowMs);
+      for (const sequence of this.#running) if (!sequence.started && !sequence.ended) this.#start(ring, sequence, nowMs, effects);
+      const rows = chooseRows(this.#running, ring.plan, this.#limits.mixedPrefillTokens);
+      if (rows.length === 0 && this.#ops.length === 0) return;
+      this.#stepSeq += 1;
+      const spans = rows.map(({ sequence, rows: count }) => this.#schedule(ring, sequence, count));
+      effects.push({ kind: "sendStep", step: { stepSeq: this.#stepSeq, ops: this.#ops, spans } });
+      this.#ops = [];
+      this.#totals.steps += 1;
+      this.#inflight.push({ stepSeq: this.#stepSeq, sentMs: nowMs, rows: rows.map((entry, index) => ({ ...entry, slot: entry.sequence.slot, sample: spans[index]?.sample ?? false })) });
+    }
+  }
+
+  #admit(ring: Ring, nowMs: number): void {
+    const { plan, slots } = ring;
+    for (let head = this.#queue.head; head && this.#running.length < plan.batchMax * plan.worldSize; head = this.#queue.head) {
+      const prefix = findPrefix(head, this.#running, slots, this.#limits.prefixTokensMin);
+      const slot = slots.acquire(head.lengthMax, prefix === "wait" ? undefined : prefix, this.#ops);
+      if (!slot) return;
+      slots.touch(slot, nowMs);
+      head.slot = slot.index;
+      this.#running.push(head);
+      this.#queue.shift();
+    }
+  }
+
+  #start(ring: Ring, sequence: Sequence, nowMs: number, effects: SchedulerEffect[]): void {
+    const { slots } = ring;
+    const slot = slots.at(sequence.slot);
+    if (slot.length > 0) sequence.scheduled = slot.length;
+    else {
+      const prefix = findPrefix(sequence, this.#running, slots, this.#limits.prefixTokensMin);
+      if (prefix === "wait") return;
+      if (prefix) {
+        this.#ops.push({ op: "copy", copy: { from: prefix.slot.index, to: slot.index, length: prefix.length } });
+        slots.touch(prefix.slot, nowMs);
+        sequence.scheduled = prefix.length;
+      }
+    }
+    this.#ops.push({ op: "open", open: { slot: slot.index, sampling: sequence.request.sampling, history: [...sequence.tokens], promptLength: sequence.promptLength } });
+    slots.hold(slot, sequence.tokens, sequence.scheduled, sequence.prefillEnd);
+    sequence.started = true;
+    sequence.cachedPromptTokens = Math.min(sequence.scheduled, sequence.promptLength);
+    this.#totals.cachedTokens += sequence.cachedPromptTokens;
+    effects.push({ kind: "admitted", id: sequence.id, cachedPromptTokens: sequence.cachedPromptTokens, queuedMs: nowMs - sequence.submittedMs });
+  }
+
+  #schedule(ring: Ring, sequence: Sequence, rows: number): StepSpan {
+    const position = sequence.scheduled;
+    const end = position + rows;
+    const answered = sequence.promptLength + sequence.request.emitted.length;
+    if (sequence.prefilling) this.#totals.prefillTokens += rows;
+    this.#totals.replayedTokens += Math.max(0, Math.min(end, answered) - Math.max(position, sequence.promptLength));
+    sequence.scheduled = end;
+    sequence.inflight += 1;
+    sequence.lastStepSeq = this.#stepSeq;
+    const sharable = ring.plan.engineReplay === "prefill" ? end : sequence.prefillEnd;
+    ring.slots.hold(ring.slots.at(sequence.slot), sequence.tokens, end, sharable);
+    return { slot: sequence.slot, position, rows, tokens: sequence.tokens.slice(position, end), sample: end === sequence.tokens.length };
+  }
+
+  // --- results in
+
+  #stepResult(stepSeq: number, sampled: readonly Sampled[], nowMs: number, effects: SchedulerEffect[]): void {
+    const step = this.#inflight[0];
+    if (!this.#ring || !step) return;
+    if (step.stepSeq !== stepSeq) { this.#loseRing("engine_failed", `step ${step.stepSeq} was answered as step ${stepSeq}`, effects); return; }
+    const bySlot = new Map(sampled.map((token) => [token.slot, token]));
+    if (bySlot.size !== sampled.length || step.rows.some((entry) => entry.sample !== bySlot.has(entry.slot)) || sampled.length > step.rows.length) {
+      this.#loseRing("engine_failed", `step ${stepSeq} came back with samples of other slots than asked for`, effects);
+      return;
+    }
+    this.#inflight.shift();
+    this.#progressMs = nowMs;
+    for (const { sequence, slot } of step.rows) {
+      sequence.inflight -= 1;
+      const token = bySlot.get(slot);
+      if (sequence.ended) this.#freeIfDone(sequence, nowMs);
+      else if (token) this.#emit(sequence, token, nowMs, effects);
+    }
+  }
+
+  #emit(sequence: Sequence, sampled: Sampled, nowMs: number, effects: SchedulerEffect[]): void {
+    const index = sequence.tokens.length - sequence.promptLength;
+    const logprobs = sequence.request.sampling.logprobs ? { logprobs: { logprob: sampled.logprob, top: sampled.top } } : {};
+    const token: GeneratedToken = { token: sampled.token, index, ...logprobs };
+    const done = sequence.append(sampled.token);
+    this.#totals.decodedTokens += 1;
+    effects.push({ kind: "emit", id: sequence.id, token });
+    if (done === undefined) return;
+    effects.push({ kind: "finish", id: sequence.id, reason: done, cachedPromptTokens: sequence.cachedPromptTokens });
+    this.#end(sequence, nowMs);
+  }
+}

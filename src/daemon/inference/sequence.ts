@@ -1,0 +1,77 @@
+/**
+ * One generation in the scheduler: the tokens known so far, how many of them are in the ring's cache or on their way there,
+ * and which rows may be computed next.
+ *
+ * Only known tokens are ever sent, so a prompt's chunks may follow each other through the ring in several steps at once,
+ * while a decoding sequence, whose next token is unknown until its step returns, is in at most one.
+ */
+import { invariant } from "../../core/invariant.js";
+import type { SequenceId, SubmittedRequest } from "./scheduler-types.js";
+
+/** A chunk bound below this could not cut three rows without leaving one alone. */
+export const chunkRowsMin = 4;
+
+/**
+ * Rows of the next prefill chunk: never one and never leaving one (FACTS: a lone row is rounded differently by some kernels),
+ * except for a prompt of a single token.
+ * @returns 0 when the budget does not allow any.
+ */
+export function chunkRows(remaining: number, budget: number): number {
+  if (remaining <= budget) return remaining;
+  const rows = remaining - budget === 1 ? budget - 1 : budget;
+  return rows >= 2 ? rows : 0;
+}
+
+export class Sequence {
+  readonly id: SequenceId;
+  readonly request: SubmittedRequest;
+  /** Place in the order of admission and of prefill: lower goes first. */
+  readonly orderMs: number;
+  readonly submittedMs: number;
+  /** Prompt, then the answer so far. */
+  readonly tokens: number[];
+  readonly stopTokens: ReadonlySet<number>;
+  /** Leading tokens that are computed in chunks; the rest goes row by row through the decode path. */
+  readonly prefillEnd: number;
+  /** Most tokens that the sequence may come to: what its slot reserves. */
+  readonly lengthMax: number;
+
+  slot = -1;
+  /** True once its slot has been opened: then `scheduled` counts. */
+  started = false;
+  /** Leading tokens that are in the cache, or will be when the steps in flight are done. */
+  scheduled = 0;
+  /** Steps in flight that have rows of it. */
+  inflight = 0;
+  /** Finished, failed or cancelled: nothing more is emitted, and the slot is freed when nothing is in flight. */
+  ended = false;
+  cachedPromptTokens = 0;
+  lastStepSeq = 0;
+
+  constructor(id: SequenceId, request: SubmittedRequest, times: { submittedMs: number; orderMs: number }, ring: { replay: "prefill" | "decode"; lengthMax: number }) {
+    this.id = id;
+    this.request = request;
+    this.submittedMs = times.submittedMs;
+    this.orderMs = times.orderMs;
+    this.tokens = [...request.prompt, ...request.emitted];
+    this.stopTokens = new Set(request.stopTokens);
+    this.prefillEnd = ring.replay === "prefill" ? this.tokens.length : request.prompt.length;
+    this.lengthMax = ring.lengthMax;
+  }
+
+  get promptLength(): number { return this.request.prompt.length; }
+  get prefilling(): boolean { return this.scheduled < this.prefillEnd; }
+  get prefillRemaining(): number { return this.prefillEnd - this.scheduled; }
+  /** Has a known token to send through the decode path. */
+  get decodable(): boolean { return this.started && !this.ended && !this.prefilling && this.scheduled < this.tokens.length; }
+  /** Longest prefix that may come from elsewhere: what remains must be a chunk, never one row. */
+  get sharableMax(): number { return this.prefillEnd - 2; }
+
+  /** Appends a sampled token. @returns why the answer is complete now, if it is. */
+  append(token: number): "stop" | "length" | undefined {
+    invariant(this.scheduled === this.tokens.length, `sequence ${this.id} sampled with ${this.scheduled} of ${this.tokens.length} tokens computed`);
+    this.tokens.push(token);
+    if (this.stopTokens.has(token)) return "stop";
+    return this.tokens.length >= this.lengthMax ? "length" : undefined;
+  }
+}
