@@ -29,9 +29,6 @@ export interface Transport {
 /** The DNS name in a node's certificate. */
 export const peerName = (nodeId: string): string => `${nodeId}.minid`;
 
-/** A second DNS name in every node's certificate: for dialling an address whose node id is not known yet. */
-export const memberName = "member.minid";
-
 /** For tests and one-machine experiments only: no secrecy, no identity. */
 export const insecureTransport: Transport = Object.freeze({
   secure: false,

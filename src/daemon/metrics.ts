@@ -84,7 +84,7 @@ export class Metrics {
 
   #addGauges(snapshot: () => StatusSnapshot): void {
     const gauge = (name: string, help: string, value: (status: StatusSnapshot) => number): void => {
-      const metric = new Gauge({ name, help, registers: [this.registry], collect: () => metric.set(value(snapshot())) });
+      const metric: Gauge = new Gauge({ name, help, registers: [this.registry], collect: (): void => { metric.set(value(snapshot())); } });
     };
     const inference = (name: string, help: string, value: (scheduler: SchedulerSnapshot) => number): void =>
       gauge(name, help, (status) => (status.inference ? value(status.inference) : 0));

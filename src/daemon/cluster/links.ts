@@ -5,7 +5,7 @@
 import grpc from "@grpc/grpc-js";
 import type { Log } from "../../core/log.js";
 import { loadProto } from "../../core/proto.js";
-import { type Transport, memberName, peerName } from "../../core/transport.js";
+import { type Transport, peerName } from "../../core/transport.js";
 import type { Destination } from "./contract.js";
 import { type ClusterMessage, MESSAGE_BYTES_MAX } from "./messages.js";
 
@@ -32,10 +32,13 @@ export class PeerLinks {
   readonly #links = new Map<string, PeerLink>();
   readonly #transport: Transport;
   readonly #Client: grpc.ServiceClientConstructor;
+  readonly #anyMember: string;
   readonly #log: Log;
 
-  constructor(transport: Transport, log: Log) {
+  /** @param anyMember the DNS name that every member's certificate carries: for addresses whose node id is not known yet. */
+  constructor(transport: Transport, anyMember: string, log: Log) {
     this.#transport = transport;
+    this.#anyMember = anyMember;
     this.#Client = agentService();
     this.#log = log;
   }
@@ -47,7 +50,7 @@ export class PeerLinks {
     if (key === undefined || to.addresses.length === 0) return;
     let link = this.#links.get(key);
     if (!link) {
-      link = new PeerLink(this.#Client, this.#transport, to.nodeId === undefined ? memberName : peerName(to.nodeId));
+      link = new PeerLink(this.#Client, this.#transport, to.nodeId === undefined ? this.#anyMember : peerName(to.nodeId));
       this.#links.set(key, link);
     }
     link.send(json, to.addresses);
