@@ -10,7 +10,7 @@
  * Does not make certificates or tokens (daemon/security), does not talk to anyone.
  */
 import { X509Certificate, createPrivateKey } from "node:crypto";
-import { readFileSync, readdirSync, unlinkSync } from "node:fs";
+import { readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { type Clock, systemClock } from "../clock.js";
@@ -65,10 +65,10 @@ export class Trust {
    * Opens the files and keeps looking at them until `close()`.
    * @throws MinidError no_cluster when the home is in no cluster yet; home_unusable when its files are damaged.
    */
-  static async open(home: string, options: { readonly clock?: Clock; readonly onProblem?: (message: string) => void } = {}): Promise<Trust> {
+  static open(home: string, options: { readonly clock?: Clock; readonly onProblem?: (message: string) => void } = {}): Trust {
     const files = homeFiles(home);
-    const identity = await readDurable(files.identity, identitySchema);
-    const cluster = await readDurable(files.cluster, clusterSchema);
+    const identity = readDurableSync(files.identity, identitySchema);
+    const cluster = readDurableSync(files.cluster, clusterSchema);
     if (!identity || !cluster) throw new MinidError("no_cluster", `${home} is in no cluster yet: start it once with \`minid up\`, or join one with \`minid join TOKEN\`.`);
     return new Trust(home, identity.nodeId, cluster, options.clock ?? systemClock, options.onProblem ?? (() => undefined));
   }
@@ -146,13 +146,14 @@ export class Trust {
     const directory = homeFiles(this.home).trust;
     const names = readdirSync(directory).filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -".json".length));
     // A cluster that was left took its records with it.
-    const known = this.#records.list().every((record) => names.includes(recordKey(record))) ? this.#records : TrustSet.empty;
+    const present = new Set(names);
+    const known = this.#records.list().every((record) => present.has(recordKey(record))) ? this.#records : TrustSet.empty;
     const wallMs = this.#clock.wallMs();
     const fresh: TrustRecord[] = [];
     for (const name of names) {
       if (known.has(name)) continue;
       const record = readRecord(directory, name, this.nodeId);
-      if (record && isSpent(record, wallMs)) unlinkSync(join(directory, `${name}.json`));
+      if (record && isSpent(record, wallMs)) rmSync(join(directory, `${name}.json`), { force: true });
       else if (record) fresh.push(record);
     }
     return known.with(fresh);
