@@ -54,10 +54,11 @@ export class Sampler {
     invariant(logits.length === this.#adjusted.length, "logits do not have the vocabulary's length");
     if (!allFinite(logits)) throw new MinidError("engine_failed", "the head computed a logit that is not a finite number");
     const adjusted = this.#adjust(input);
-    const best = indexOfLargest(adjusted);
+    const likeliest = indexOfLargest(logits);
+    const best = adjusted === logits ? likeliest : indexOfLargest(adjusted);
     if (best < 0) throw new MinidError("invalid_value", "the grammar allows no token here");
     const token = params.temperature === 0 ? best : this.#draw(adjusted, adjusted[best] ?? 0, params, uniform(params.seed, input.position));
-    return { token, ...this.#logprobs(logits, token, params.topLogprobs) };
+    return { token, ...this.#logprobs(logits, logits[likeliest] ?? 0, token, params.topLogprobs) };
   }
 
   #adjust({ logits, params, history, promptLength, allowed }: SamplerInput): Float32Array {
@@ -117,9 +118,8 @@ export class Sampler {
     return least > cut.value ? { value: least, index: Number.POSITIVE_INFINITY } : cut;
   }
 
-  #logprobs(logits: Float32Array, token: number, topLogprobs: number | undefined): { readonly logprob: number; readonly top: readonly TokenLogprob[] } {
+  #logprobs(logits: Float32Array, max: number, token: number, topLogprobs: number | undefined): { readonly logprob: number; readonly top: readonly TokenLogprob[] } {
     if (topLogprobs === undefined) return { logprob: 0, top: [] };
-    const max = logits[indexOfLargest(logits)] ?? 0;
     const normalizer = max + Math.log(weightSums(logits, max, 1, keepAll, this.#sums));
     const top = topLogprobs === 0 ? [] : Array.from(largestKeys(logits, Math.min(topLogprobs, logits.length)), (key) => {
       const id = keyIndex(key);
