@@ -1,5 +1,5 @@
 /**
- * A member's side of a connection it makes: its own certificate, the cluster's CA, and the trust records. A server that was
+ * gRPC credentials out of a trust. A member's side of a connection it makes: its own certificate, the cluster's CA, and the trust records. A server that was
  * forgotten is refused like one with a foreign certificate. A renewed certificate is used from the next connection on.
  */
 import { X509Certificate } from "node:crypto";
@@ -25,8 +25,26 @@ export function memberChannelCredentials(trust: Trust, clock: Clock = systemCloc
   });
 }
 
+/** For servers bound by gRPC itself, where TLS alone decides who connects: refuses every call of what is no member any more. */
+export function membersOnly(trust: Trust, clock: Clock = systemClock): grpc.ServerInterceptor {
+  return (_method, call) => new grpc.ServerInterceptingCall(call, {
+    start: (next) => {
+      next({
+        onReceiveMetadata: (metadata, proceed) => {
+          const raw = call.getAuthContext().sslPeerCertificate?.raw;
+          const judge = () => judgePeer(raw ? new X509Certificate(raw) : undefined, true, trust.records, clock.wallMs());
+          let judgement = judge();
+          if (judgement.kind === "refused" && judgement.reason === "unknown") { trust.refreshForUnknown(); judgement = judge(); }
+          if (judgement.kind === "member") proceed(metadata);
+          else call.sendStatus({ code: grpc.status.UNAUTHENTICATED, details: `the caller's certificate is ${judgement.kind === "refused" ? judgement.reason : "missing"}` });
+        },
+      });
+    },
+  });
+}
+
 /** The trust's TLS material as what grpc-js calls a certificate provider. */
-class TrustProvider implements grpc.experimental.CertificateProvider {
+export class TrustProvider implements grpc.experimental.CertificateProvider {
   readonly #trust: Trust;
   readonly #ca = new Set<grpc.experimental.CaCertificateUpdateListener>();
   readonly #identity = new Set<grpc.experimental.IdentityCertificateUpdateListener>();
