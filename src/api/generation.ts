@@ -1,0 +1,76 @@
+/**
+ * The frame around every endpoint that generates: deadline, a client that goes away, errors before and after the first byte,
+ * metrics. The endpoint itself says what to generate and how it looks; it is handed a `Run` and, for a stream, the stream.
+ */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { type ErrorCode, toMinidError } from "../core/errors.js";
+import { answer, type AnswerPiece, type AnswerRequest } from "./answer.js";
+import { requestDeadlineMs } from "./deadline.js";
+import type { RouteContext } from "./deps.js";
+import { publicError } from "./error-response.js";
+import { timed } from "./observer.js";
+import { openScope } from "./request-scope.js";
+import { SseStream, type ErrorEvent } from "./sse.js";
+
+export interface Run {
+  /** Starts an answer under the request's deadline. Leaving the iteration stops it. */
+  answer(request: AnswerRequest): AsyncIterable<AnswerPiece>;
+}
+
+export interface GenerationCall {
+  readonly endpoint: string;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** The whole answer as one JSON object. */
+export async function respondWhole(context: RouteContext, call: GenerationCall, work: (run: Run) => Promise<object>): Promise<FastifyReply> {
+  await within(context, call, async (run) => { call.reply.send(await work(run)); });
+  return call.reply;
+}
+
+/** The answer as events. @param errorEvent how an error looks once the stream has begun; OpenAI's way unless said otherwise */
+export async function respondStream(
+  context: RouteContext, call: GenerationCall, work: (run: Run, stream: SseStream) => Promise<void>, errorEvent?: ErrorEvent,
+): Promise<FastifyReply> {
+  const { keepAliveMs, streamBufferBytesMax: bufferBytesMax, streamFlushTimeoutMs: flushTimeoutMs } = context.options;
+  const stream = new SseStream(call.reply, { keepAliveMs, bufferBytesMax, flushTimeoutMs });
+  try {
+    await within(context, call, (run) => work(run, stream));
+  } catch (thrown) {
+    if (!stream.opened) {
+      stream.abandon();
+      throw thrown;
+    }
+    stream.fail(publicError(thrown, call.request.id, context.log), errorEvent);
+  }
+  return call.reply;
+}
+
+async function within(context: RouteContext, { endpoint, request, reply }: GenerationCall, work: (run: Run) => Promise<void>): Promise<void> {
+  const { clock, observer, generator } = context;
+  const startedMs = clock.now();
+  const deadlineMs = requestDeadlineMs(request.headers["timeout"], context.options.requestTimeoutMs);
+  const scope = openScope(reply, deadlineMs);
+  const tally = { promptTokens: 0, completionTokens: 0 };
+  const report = (code: ErrorCode | "ok") => observer.finished({ endpoint, code, seconds: (clock.now() - startedMs) / 1000, ...tally });
+  const run: Run = {
+    answer(asked) {
+      tally.promptTokens += asked.generate.prompt.length;
+      const left = Math.max(1, Math.round(deadlineMs - (clock.now() - startedMs)));
+      const pieces = answer(generator, { ...asked, generate: { ...asked.generate, deadlineMs: left } }, scope.signal);
+      return timed(pieces, startedMs, clock, observer, tally);
+    },
+  };
+  try {
+    await work(run);
+    report("ok");
+  } catch (thrown) {
+    const error = toMinidError(thrown);
+    report(error.code);
+    context.log.debug({ requestId: request.id, endpoint, code: error.code }, "an answer ended early");
+    throw thrown;
+  } finally {
+    scope.close();
+  }
+}

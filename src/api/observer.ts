@@ -1,0 +1,32 @@
+/** What the front door tells metrics, as it happens. Implementations must not throw and must not block. */
+import type { ErrorCode } from "../core/errors.js";
+import type { Clock } from "../core/clock.js";
+import type { AnswerPiece } from "./answer.js";
+
+export interface RequestObserver {
+  /** From the request's arrival to its first token. */
+  firstToken(seconds: number): void;
+  /** Between two arrivals of tokens of one answer, divided by the tokens that came. */
+  interToken(seconds: number): void;
+  /** An answer is over, well or not. Token counts are those known by then. */
+  finished(outcome: { readonly endpoint: string; readonly code: ErrorCode | "ok"; readonly seconds: number; readonly promptTokens: number; readonly completionTokens: number }): void;
+}
+
+export const noObserver: RequestObserver = { firstToken() {}, interToken() {}, finished() {} };
+
+export interface Tally { promptTokens: number; completionTokens: number }
+
+/** Passes the pieces on, counts their tokens and reports when they came. */
+export async function* timed(pieces: AsyncIterable<AnswerPiece>, startedMs: number, clock: Clock, observer: RequestObserver, tally: Tally): AsyncGenerator<AnswerPiece> {
+  let lastMs: number | undefined;
+  for await (const piece of pieces) {
+    if (piece.kind === "text" && piece.tokens > 0) {
+      const now = clock.now();
+      if (lastMs === undefined) observer.firstToken((now - startedMs) / 1000);
+      else observer.interToken((now - lastMs) / 1000 / piece.tokens);
+      lastMs = now;
+      tally.completionTokens += piece.tokens;
+    }
+    yield piece;
+  }
+}

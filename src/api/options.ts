@@ -1,0 +1,35 @@
+/** The front door's settings, with their defaults and bounds. The agent fills them from its config table. */
+
+export interface ApiOptions {
+  /** Largest request body. */
+  readonly bodyBytesMax: number;
+  /** Deadline of a request that names none. */
+  readonly requestTimeoutMs: number;
+  /** Interval of the comments that keep a waiting stream's connection alive. */
+  readonly keepAliveMs: number;
+  /** What a stream's reader may leave unread before it is cut off. */
+  readonly streamBufferBytesMax: number;
+  /** What a finished stream's reader may take to read the end. */
+  readonly streamFlushTimeoutMs: number;
+  /** Bound on the arrival of a request's headers and body. */
+  readonly receiveTimeoutMs: number;
+}
+
+export const apiDefaults: ApiOptions = Object.freeze({
+  bodyBytesMax: 2 << 20,
+  requestTimeoutMs: 600_000,
+  keepAliveMs: 5_000,
+  streamBufferBytesMax: 1 << 20,
+  streamFlushTimeoutMs: 30_000,
+  receiveTimeoutMs: 60_000,
+});
+
+/** Bounds that are part of the API rather than of a machine's size. */
+export const limits = {
+  messages: 2_048,
+  stopStrings: 4,
+  stopStringChars: 1_024,
+  logitBiasEntries: 1_024,
+  modelIdChars: 512,
+  requestIdChars: 128,
+} as const;

@@ -1,0 +1,58 @@
+/**
+ * The front door: an OpenAI-compatible HTTP API over a `Generator`, a directory of models and a status.
+ * It holds no state of its own beyond the requests in flight. Listening and closing are the caller's.
+ */
+import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import { systemClock } from "../core/clock.js";
+import { MinidError } from "../core/errors.js";
+import type { ApiDeps, RouteContext } from "./deps.js";
+import { errorBody, errorHeaders, publicError } from "./error-response.js";
+import { requestId } from "./ids.js";
+import { noObserver } from "./observer.js";
+import { apiDefaults, type ApiOptions } from "./options.js";
+import { refuseConnection, unknownAddress, watchMethods } from "./refusals.js";
+import { chatCompletionsRoute } from "./routes/chat-completions.js";
+import { distributedRoutes } from "./routes/distributed.js";
+import { healthRoutes } from "./routes/health.js";
+import { metricsRoute } from "./routes/metrics.js";
+import { modelsRoutes } from "./routes/models.js";
+
+const routes = [chatCompletionsRoute, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute];
+
+export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
+  const context: RouteContext = { clock: systemClock, observer: noObserver, ...deps, options: { ...apiDefaults, ...options } };
+  const { bodyBytesMax, receiveTimeoutMs } = context.options;
+  const sendError = (thrown: unknown, id: string, reply: FastifyReply) => {
+    const error = publicError(thrown, id, context.log);
+    return reply.code(error.httpStatus).headers(errorHeaders(error)).send(errorBody(error));
+  };
+  const server = fastify({
+    logger: false,
+    bodyLimit: bodyBytesMax,
+    requestTimeout: receiveTimeoutMs,
+    genReqId: (request) => requestId(request.headers["x-request-id"]),
+    // Requests on connections that outlive `close()` get our own 503, see below.
+    return503OnClosing: false,
+    clientErrorHandler: refuseConnection,
+    frameworkErrors: (thrown, request, reply: FastifyReply) => {
+      reply.header("x-request-id", request.id);
+      void sendError(thrown, request.id, reply);
+    },
+  });
+  // JSON only: a page of another origin can send text/plain to a loopback address without asking.
+  server.removeContentTypeParser("text/plain");
+
+  let closing = false;
+  server.addHook("preClose", async () => { closing = true; });
+  server.addHook("onRequest", async (request, reply) => {
+    reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
+    if (closing) throw new MinidError("draining", "This node is leaving and takes no new requests.");
+  });
+  server.setErrorHandler((thrown, request, reply) => sendError(thrown, request.id, reply));
+  server.setNotFoundHandler(async (request) => { throw unknownAddress(request.method, request.url); });
+
+  const refuseOtherMethods = watchMethods(server);
+  for (const route of routes) route(server, context);
+  refuseOtherMethods();
+  return server;
+}
