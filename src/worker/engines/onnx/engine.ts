@@ -1,0 +1,54 @@
+/** The onnx engine: stages computed by the libonnxruntime that onnxruntime-node ships, on the CPU. */
+import { createRequire } from "node:module";
+import { MinidError } from "../../../core/errors.js";
+import type { Engine, Stage, StageOptions } from "../engine.js";
+import { KvCache } from "./kv-cache.js";
+import { OrtApi } from "./ort-api.js";
+import { SessionPool } from "./sessions.js";
+import { OnnxStage } from "./stage.js";
+import { loadStageWeights } from "./stage-weights.js";
+import { WeightFiles } from "./weight-files.js";
+import { WeightTable } from "./weight-table.js";
+
+export interface OnnxEngineOptions {
+  /** Told of tensors that `fast` cannot take as they are and quantizes anew. */
+  readonly onRequantized?: (tensor: string) => void;
+}
+
+/** The library is opened by the first `load`. */
+export function createOnnxEngine(options: OnnxEngineOptions = {}): Engine {
+  let api: OrtApi | undefined;
+  const { version } = createRequire(import.meta.url)("onnxruntime-node/package.json") as { version: string };
+  return {
+    name: "onnx",
+    replay: "prefill",
+    description: `onnxruntime ${version} cpu`,
+    async load(stageOptions) {
+      api ??= OrtApi.open();
+      return await loadStage(api, stageOptions, options);
+    },
+  };
+}
+
+async function loadStage(api: OrtApi, options: StageOptions, engineOptions: OnnxEngineOptions): Promise<Stage> {
+  const { checkpoint, layers, slots, contextMax, batchMax, threads, ownsText } = options;
+  const { spec } = checkpoint;
+  if (layers.first < 0 || layers.end > spec.layerCount || layers.first >= layers.end) {
+    throw new MinidError("engine_failed", `layers ${layers.first} to ${layers.end} are not a range of the model's ${spec.layerCount}: make a new plan`);
+  }
+  const capacity = contextMax + 1;
+  const table = new WeightTable(api, new WeightFiles(api.libc));
+  const weights = await loadStageWeights(table, options, capacity, engineOptions.onRequantized ?? (() => {}));
+  const kv = new KvCache(api, { layers: layers.end - layers.first, heads: spec.kvHeadCount, headDim: spec.headDim, capacity }, slots + 1);
+  const sessions = new SessionPool(api, table, weights, threads);
+  sessions.layers({ kind: "sequence", rows: undefined });
+  sessions.layers({ kind: "sequence", rows: 2 });
+  if (ownsText) sessions.head();
+  return new OnnxStage({
+    api, spec, table, kv, sessions, contextMax, batchMax,
+    layerCount: layers.end - layers.first,
+    spareSlot: slots,
+    embedding: ownsText ? checkpoint.embedding : undefined,
+    close() {},
+  });
+}

@@ -1,0 +1,71 @@
+/** Puts the weights of a stage's layers, and on rank 0 of the head, into a weight table, and says under which names. */
+import { setImmediate } from "node:timers/promises";
+import { invariant } from "../../../core/invariant.js";
+import type { LayerWeights, LinearWeights, TensorRef } from "../../../model/weights.js";
+import type { StageOptions } from "../engine.js";
+import type { LayerParts, StageParts } from "./graph-layers.js";
+import { type Linear, addLinear } from "./linear.js";
+import { fillRopeTables } from "./rope.js";
+import type { WeightTable } from "./weight-table.js";
+
+export interface StageWeights {
+  readonly parts: StageParts;
+  readonly head: { readonly norm: string; readonly linear: Linear } | undefined;
+}
+
+/** Reports progress as tensors are read. @param onRequantized told the name of each tensor that had to be quantized anew. */
+export async function loadStageWeights(table: WeightTable, options: StageOptions, capacity: number, onRequantized: (tensor: string) => void): Promise<StageWeights> {
+  const { checkpoint, layers: range, numerics, ownsText } = options;
+  const { spec } = checkpoint;
+  const chosen = checkpoint.layers.slice(range.first, range.end);
+  const headTensors = ownsText ? [checkpoint.finalNorm, ...linearTensors(checkpoint.head)] : [];
+  const totalBytes = byteSum([...chosen.flatMap(layerTensors), ...headTensors]);
+  let loadedBytes = 0;
+  const read = async (tensors: readonly TensorRef[]): Promise<void> => {
+    for (const tensor of tensors) table.files.touch(tensor);
+    loadedBytes += byteSum(tensors);
+    options.onProgress?.(loadedBytes, totalBytes);
+    await setImmediate();
+  };
+  const vector = (name: string, tensor: TensorRef): string =>
+    table.keep(name, "float32", tensor.shape, (target) => { new Float32Array(target).set(table.files.float32(tensor)); });
+  const linear = (name: string, matrices: readonly LinearWeights[], inputs: number): Linear => addLinear(table, name, matrices, inputs, numerics, onRequantized);
+
+  const half = spec.headDim / 2;
+  const [cos, sin] = [new Float32Array(capacity * half), new Float32Array(capacity * half)];
+  fillRopeTables(spec.rope, spec.headDim, cos, sin);
+  const rotary = (name: string, values: Float32Array): string => table.keep(name, "float32", [capacity, half], (target) => { new Float32Array(target).set(values); });
+
+  const layers: LayerParts[] = [];
+  for (const [index, layer] of chosen.entries()) {
+    await read(layerTensors(layer));
+    const name = `layer.${index}`;
+    layers.push({
+      inputNorm: vector(`${name}.input_norm`, layer.inputNorm),
+      qkv: linear(`${name}.qkv`, [layer.q, layer.k, layer.v], spec.hiddenSize),
+      o: linear(`${name}.o`, [layer.o], spec.headCount * spec.headDim),
+      ...(layer.qNorm && { qNorm: vector(`${name}.q_norm`, layer.qNorm) }),
+      ...(layer.kNorm && { kNorm: vector(`${name}.k_norm`, layer.kNorm) }),
+      postAttentionNorm: vector(`${name}.post_attention_norm`, layer.postAttentionNorm),
+      gateUp: linear(`${name}.gate_up`, [layer.gate, layer.up], spec.hiddenSize),
+      down: linear(`${name}.down`, [layer.down], spec.intermediateSize),
+    });
+  }
+  const parts: StageParts = { spec, layers, cos: rotary("rope.cos", cos), sin: rotary("rope.sin", sin), capacity };
+  if (!ownsText) return { parts, head: undefined };
+  await read(headTensors);
+  invariant(loadedBytes === totalBytes, "every tensor of the stage was read");
+  return { parts, head: { norm: vector("final_norm", checkpoint.finalNorm), linear: linear("head", [checkpoint.head], spec.hiddenSize) } };
+}
+
+function layerTensors(layer: LayerWeights): readonly TensorRef[] {
+  const vectors = [layer.inputNorm, layer.qNorm, layer.kNorm, layer.postAttentionNorm].filter((tensor) => tensor !== undefined);
+  return [...vectors, ...[layer.q, layer.k, layer.v, layer.o, layer.gate, layer.up, layer.down].flatMap(linearTensors)];
+}
+
+function linearTensors(linear: LinearWeights): readonly TensorRef[] {
+  const own = linear.kind === "affine" ? [linear.weight, linear.scales, linear.biases] : [linear.weight];
+  return linear.bias ? [...own, linear.bias] : own;
+}
+
+const byteSum = (tensors: readonly TensorRef[]): number => tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);

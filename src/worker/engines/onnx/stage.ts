@@ -1,0 +1,260 @@
+/**
+ * A loaded stage: turns spans of rows into runs of the right session.
+ *
+ * Rows of one sequence go through in chunks; sequences with a single new row go together in a batch. Every run has an even number of
+ * rows, the last one repeated where needed (graph-layers.ts says why): a repeated row writes its key past the sequence's end.
+ */
+import { invariant } from "../../../core/invariant.js";
+import { MinidError } from "../../../core/errors.js";
+import type { ModelSpec } from "../../../model/spec.js";
+import type { LinearWeights } from "../../../model/weights.js";
+import type { Span, Stage } from "../engine.js";
+import { portNames } from "./graph-layers.js";
+import type { KvCache } from "./kv-cache.js";
+import { addressOf } from "./native-memory.js";
+import type { Handle, OrtApi } from "./ort-api.js";
+import type { OrtSession } from "./session.js";
+import type { SessionPool } from "./sessions.js";
+import type { WeightTable } from "./weight-table.js";
+
+/** Rows of one run: more cost memory without being faster. */
+export const chunkRowsMax = 128;
+/** Rows of one run of the head: bounds the logits held twice. */
+const headRowsMax = 32;
+
+export interface StageResources {
+  readonly api: OrtApi;
+  readonly spec: ModelSpec;
+  readonly layerCount: number;
+  readonly table: WeightTable;
+  readonly sessions: SessionPool;
+  readonly kv: KvCache;
+  /** The slot that padding rows of a batch write to. */
+  readonly spareSlot: number;
+  readonly contextMax: number;
+  readonly batchMax: number;
+  /** Present on rank 0. */
+  readonly embedding: LinearWeights | undefined;
+  readonly close: () => void;
+}
+
+interface Work { readonly span: Span; readonly firstRow: number }
+
+export class OnnxStage implements Stage {
+  readonly #parts: StageResources;
+  readonly #buffers: RowBuffers;
+  readonly #headBuffers: RowBuffers | undefined;
+  readonly #lengths: Int32Array;
+  readonly #totals: Int32Array;
+  readonly #lengthTensors: readonly Handle[];
+  readonly #totalTensors: readonly Handle[];
+
+  constructor(parts: StageResources) {
+    this.#parts = parts;
+    const { api, spec, batchMax } = parts;
+    const rowsMax = Math.max(chunkRowsMax, evenUp(batchMax));
+    this.#buffers = new RowBuffers(api, rowsMax, spec.hiddenSize, spec.hiddenSize);
+    this.#headBuffers = parts.embedding && new RowBuffers(api, headRowsMax, spec.hiddenSize, spec.vocabSize);
+    const sequences = evenUp(batchMax);
+    this.#lengths = new Int32Array(sequences);
+    this.#totals = new Int32Array(sequences);
+    const scalars = (of: Int32Array): Handle[] => Array.from(of, (_, row) => api.tensor(addressOf(of) + BigInt(row * of.BYTES_PER_ELEMENT), "int32", [1]));
+    this.#lengthTensors = scalars(this.#lengths);
+    this.#totalTensors = scalars(this.#totals);
+  }
+
+  memory(): { readonly weightBytes: number; readonly kvBytes: number } {
+    return { weightBytes: this.#parts.table.keptBytes + this.#parts.table.packedBytes, kvBytes: this.#parts.kv.touchedBytes };
+  }
+
+  embed(tokens: Int32Array): Float32Array {
+    const { embedding, spec, table } = this.#parts;
+    invariant(embedding, "only the stage that owns the text embeds");
+    const out = new Float32Array(tokens.length * spec.hiddenSize);
+    tokens.forEach((token, row) => {
+      invariant(token >= 0 && token < spec.vocabSize, `token ${token} is in the vocabulary`);
+      out.set(table.files.rows(embedding, token, 1), row * spec.hiddenSize);
+    });
+    return out;
+  }
+
+  forward(spans: readonly Span[], hidden: Float32Array, onProgress: () => void): Float32Array {
+    const { spec, kv, contextMax, batchMax } = this.#parts;
+    const out = new Float32Array(hidden.length);
+    const single: Work[] = [];
+    const many: Work[] = [];
+    let firstRow = 0;
+    for (const span of spans) {
+      const end = span.position + span.rows;
+      invariant(span.rows > 0 && span.position <= kv.length(span.slot), `slot ${span.slot} holds the ${span.position} tokens before the span`);
+      if (end > contextMax) throw new MinidError("context_length_exceeded", `slot ${span.slot} would hold ${end} tokens, more than the ${contextMax} it has room for: shorten the sequence or raise the context`);
+      (span.rows === 1 ? single : many).push({ span, firstRow });
+      firstRow += span.rows;
+    }
+    invariant(hidden.length === firstRow * spec.hiddenSize, "hidden has the spans' rows");
+    for (const { span, firstRow: first } of many) {
+      for (let done = 0; done < span.rows; done += chunkRowsMax) {
+        const rows = Math.min(chunkRowsMax, span.rows - done);
+        this.#runSequence(span.slot, span.position + done, rows, hidden, out, first + done);
+        onProgress();
+      }
+    }
+    for (let at = 0; at < single.length; at += batchMax) {
+      const batch = single.slice(at, at + batchMax);
+      const [only] = batch;
+      if (batch.length === 1 && only) this.#runSequence(only.span.slot, only.span.position, 1, hidden, out, only.firstRow);
+      else this.#runBatch(batch, hidden, out);
+      onProgress();
+    }
+    return out;
+  }
+
+  head(hidden: Float32Array): Float32Array {
+    const { spec, sessions } = this.#parts;
+    const buffers = this.#headBuffers;
+    invariant(buffers, "only the stage that owns the text has a head");
+    const rows = hidden.length / spec.hiddenSize;
+    const logits = new Float32Array(rows * spec.vocabSize);
+    const session = sessions.head();
+    for (let first = 0; first < rows; first += headRowsMax) {
+      const count = Math.min(headRowsMax, rows - first);
+      buffers.load(hidden, first, count, 0);
+      const padded = buffers.pad(count);
+      this.#bindRows(session, buffers, padded);
+      session.run();
+      buffers.store(logits, first, count, 0);
+    }
+    return logits;
+  }
+
+  copy(from: number, to: number, length: number): void { this.#parts.kv.copy(from, to, length); }
+  drop(slot: number): void { this.#parts.kv.drop(slot); }
+  length(slot: number): number { return this.#parts.kv.length(slot); }
+
+  dispose(): void {
+    const { api, sessions, kv, table, close } = this.#parts;
+    sessions.dispose();
+    kv.dispose();
+    this.#buffers.dispose();
+    this.#headBuffers?.dispose();
+    for (const tensor of [...this.#lengthTensors, ...this.#totalTensors]) api.release("value", tensor);
+    table.dispose();
+    api.libc.trim();
+    close();
+  }
+
+  #runSequence(slot: number, position: number, rows: number, hidden: Float32Array, out: Float32Array, firstRow: number): void {
+    const { sessions, kv } = this.#parts;
+    const session = sessions.layers({ kind: "sequence", rows: rows <= 2 ? 2 : undefined });
+    this.#buffers.load(hidden, firstRow, rows, 0);
+    const padded = this.#buffers.pad(rows);
+    this.#bindRows(session, this.#buffers, padded);
+    this.#bindSequence(session, 0, slot, position + padded);
+    session.run();
+    kv.wrote(slot, position + rows, position + padded);
+    this.#buffers.store(out, firstRow, rows, 0);
+  }
+
+  #runBatch(batch: readonly Work[], hidden: Float32Array, out: Float32Array): void {
+    const { sessions, kv, spareSlot } = this.#parts;
+    const size = batchSize(batch.length);
+    const session = sessions.layers({ kind: "batch", rows: size });
+    batch.forEach(({ span, firstRow }, row) => {
+      this.#buffers.load(hidden, firstRow, 1, row);
+      // Attention sees the row twice.
+      this.#bindSequence(session, row, span.slot, span.position + 2);
+    });
+    for (let row = batch.length; row < size; row += 1) {
+      this.#buffers.repeat(row - 1, row);
+      this.#bindSequence(session, row, spareSlot, 2);
+    }
+    this.#bindRows(session, this.#buffers, size);
+    session.run();
+    batch.forEach(({ span, firstRow }, row) => {
+      kv.wrote(span.slot, span.position + 1, span.position + 2);
+      this.#buffers.store(out, firstRow, 1, row);
+    });
+  }
+
+  #bindRows(session: OrtSession, buffers: RowBuffers, rows: number): void {
+    session.bindInput(session.input(portNames.hidden), buffers.inputTensor(rows));
+    session.bindOutput(session.output(portNames.result), buffers.outputTensor(rows));
+  }
+
+  /** @param total tokens that the slot's cache holds after the run, padding included. */
+  #bindSequence(session: OrtSession, row: number, slot: number, total: number): void {
+    this.#lengths[row] = total - 1;
+    this.#totals[row] = total;
+    session.bindInput(session.input(portNames.lengths(row)), this.#lengthTensors[row]!);
+    session.bindInput(session.input(portNames.total(row)), this.#totalTensors[row]!);
+    const tensors = this.#parts.kv.tensors(slot);
+    for (let layer = 0; layer < this.#parts.layerCount; layer += 1) {
+      const key = tensors[layer * 2]!;
+      const value = tensors[layer * 2 + 1]!;
+      session.bindInput(session.input(portNames.pastKey(layer, row)), key);
+      session.bindInput(session.input(portNames.pastValue(layer, row)), value);
+      session.bindOutput(session.output(portNames.key(layer, row)), key);
+      session.bindOutput(session.output(portNames.value(layer, row)), value);
+    }
+  }
+}
+
+const evenUp = (rows: number): number => rows + (rows % 2);
+
+/** Few sizes, so that few sessions are made: 2, 4, 6, 8, then multiples of 4. */
+export function batchSize(rows: number): number {
+  return rows <= 8 ? evenUp(rows) : Math.ceil(rows / 4) * 4;
+}
+
+/** One input and one output matrix, and OrtValues over their first rows. */
+class RowBuffers {
+  readonly #api: OrtApi;
+  readonly #inputs: Float32Array;
+  readonly #outputs: Float32Array;
+  readonly #inputWidth: number;
+  readonly #outputWidth: number;
+  readonly #inputTensors = new Map<number, Handle>();
+  readonly #outputTensors = new Map<number, Handle>();
+
+  constructor(api: OrtApi, rowsMax: number, inputWidth: number, outputWidth: number) {
+    this.#api = api;
+    this.#inputWidth = inputWidth;
+    this.#outputWidth = outputWidth;
+    this.#inputs = new Float32Array(rowsMax * inputWidth);
+    this.#outputs = new Float32Array(rowsMax * outputWidth);
+  }
+
+  load(from: Float32Array, firstRow: number, rows: number, at: number): void {
+    this.#inputs.set(from.subarray(firstRow * this.#inputWidth, (firstRow + rows) * this.#inputWidth), at * this.#inputWidth);
+  }
+
+  repeat(row: number, at: number): void {
+    this.#inputs.copyWithin(at * this.#inputWidth, row * this.#inputWidth, (row + 1) * this.#inputWidth);
+  }
+
+  /** Repeats the last row where their number is odd. @returns the even number. */
+  pad(rows: number): number {
+    if (rows % 2 === 1) this.repeat(rows - 1, rows);
+    return evenUp(rows);
+  }
+
+  store(to: Float32Array, firstRow: number, rows: number, at: number): void {
+    to.set(this.#outputs.subarray(at * this.#outputWidth, (at + rows) * this.#outputWidth), firstRow * this.#outputWidth);
+  }
+
+  inputTensor(rows: number): Handle { return this.#tensor(this.#inputTensors, this.#inputs, this.#inputWidth, rows); }
+  outputTensor(rows: number): Handle { return this.#tensor(this.#outputTensors, this.#outputs, this.#outputWidth, rows); }
+
+  dispose(): void {
+    for (const tensor of [...this.#inputTensors.values(), ...this.#outputTensors.values()]) this.#api.release("value", tensor);
+  }
+
+  #tensor(known: Map<number, Handle>, over: Float32Array, width: number, rows: number): Handle {
+    let tensor = known.get(rows);
+    if (tensor === undefined) {
+      tensor = this.#api.tensor(addressOf(over), "float32", [rows, width]);
+      known.set(rows, tensor);
+    }
+    return tensor;
+  }
+}
