@@ -21,6 +21,8 @@ export interface WorkerFacts {
   readonly pid?: number;
   /** How often its agent has seen it come back. */
   readonly restarts?: number;
+  /** How its engine rebuilds a sequence with the same bits (`Engine.replay`); absent until a stage is loaded. */
+  readonly replay?: "prefill" | "decode";
   /** Fresh for every worker process; "" while there is none. */
   readonly incarnation: string;
   /** `absent`: no answer to probes. `busy` may be reported as `idle`: they mean the same here. */
