@@ -7,7 +7,7 @@
 import { type Clock, Timers } from "../../core/clock.js";
 import { type ErrorCode, MinidError, isErrorCode } from "../../core/errors.js";
 import type { Epoch } from "../../core/ids.js";
-import { invariant, unreachable } from "../../core/invariant.js";
+import { unreachable } from "../../core/invariant.js";
 import type { Log } from "../../core/log.js";
 import type { RunStream, WorkerClient } from "../../core/worker-client.js";
 import type { StepResult } from "../../core/worker-protocol.js";
@@ -60,6 +60,8 @@ export class RingDriver {
   #executing = false;
   #nextId: SequenceId = 1;
   #ring: ReadyRing | undefined;
+  /** The ring that the scheduler has been told of; it lags behind `#ring` while inputs are waiting. */
+  #told: ReadyRing | undefined;
   #stream: RunStream | undefined;
 
   constructor(options: RingDriverOptions) {
@@ -133,6 +135,7 @@ export class RingDriver {
     this.#executing = true;
     try {
       for (let next = this.#inputs.shift(); next; next = this.#inputs.shift()) {
+        if (next.kind === "ready") this.#told = this.#ring;
         const effects = this.#scheduler.step(next, this.#options.clock.now());
         // The ring's next step goes out before anything is done with the tokens of the last one.
         for (const effect of effects) if (effect.kind === "sendStep") this.#execute(effect);
@@ -144,7 +147,10 @@ export class RingDriver {
   #execute(effect: SchedulerEffect): void {
     switch (effect.kind) {
       case "sendStep": {
-        const { epoch, planVersion } = this.#currentRing();
+        const ring = this.#ring;
+        // A sink has stopped the ring, or started another, and the scheduler has yet to hear of it.
+        if (!ring || ring !== this.#told) return;
+        const { epoch, planVersion } = ring;
         const { spans } = effect.step;
         if (this.#options.observer?.onStep) this.#sent.set(effect.step.stepSeq, { atMs: this.#options.clock.now(), spans: spans.length, rows: spans.reduce((sum, span) => sum + span.rows, 0) });
         this.#stream?.send({ epoch, planVersion, ...effect.step });
@@ -177,10 +183,5 @@ export class RingDriver {
     const sink = this.#sinks.get(id);
     this.#sinks.delete(id);
     return sink;
-  }
-
-  #currentRing(): ReadyRing {
-    invariant(this.#ring, "a step without a ring");
-    return this.#ring;
   }
 }

@@ -1,0 +1,103 @@
+/** `Generate` of proto/agent.proto as TypeScript sees it, and the way to and from `generate.ts`. Both ends use this file and nothing else. */
+import type grpc from "@grpc/grpc-js";
+import { MinidError } from "../../core/errors.js";
+import type { Epoch } from "../../core/ids.js";
+import { loadProto } from "../../core/proto.js";
+import type { Sampling, TokenLogprob } from "../../core/worker-protocol.js";
+import type { GenerateEvent, GenerateRequest, GeneratedToken } from "./generate.js";
+import { samplingFromWire, samplingToWire } from "./sampling-wire.js";
+
+export interface GenerateCall {
+  readonly epoch: Epoch | null;
+  readonly requestId: string;
+  readonly modelId: string;
+  readonly prompt: readonly number[];
+  readonly emitted: readonly number[];
+  readonly sampling: Sampling | null;
+  readonly maxTokens: number;
+  readonly stopTokens: readonly number[];
+  readonly deadlineMs?: number;
+  readonly priority: "PRIORITY_INTERACTIVE" | "PRIORITY_BATCH";
+}
+
+interface WireLogprobs { readonly logprob: number; readonly top: readonly TokenLogprob[] }
+
+export interface GenerateUpdate {
+  readonly tokens?: { readonly firstIndex: number; readonly tokens: readonly number[]; readonly logprobs: readonly WireLogprobs[] };
+  readonly finished?: { readonly reason: string; readonly cachedPromptTokens: number };
+  readonly admitted?: { readonly cachedPromptTokens: number };
+}
+
+/** The part of the agents' client that generating takes; any client of the Agent service has it. */
+export interface GenerateClient {
+  generate(call: GenerateCall, metadata: grpc.Metadata, options: grpc.CallOptions): grpc.ClientReadableStream<GenerateUpdate>;
+}
+
+interface AgentPackage { readonly minid: { readonly agent: { readonly v1: { readonly Agent: grpc.ServiceClientConstructor } } } }
+
+/** The agents' service: definition and client constructor. Reads the .proto file: keep the result. */
+export function agentService(): grpc.ServiceClientConstructor {
+  const proto: grpc.GrpcObject & Partial<AgentPackage> = loadProto("agent.proto");
+  return (proto as grpc.GrpcObject & AgentPackage).minid.agent.v1.Agent;
+}
+
+export function requestToWire(request: GenerateRequest, epoch: Epoch): GenerateCall {
+  const { requestId, modelId, prompt, emitted, maxTokens, stopTokens, deadlineMs } = request;
+  return {
+    epoch, requestId, modelId, prompt, emitted, maxTokens, stopTokens,
+    sampling: samplingToWire(request.sampling),
+    ...(deadlineMs === undefined ? {} : { deadlineMs: Math.max(1, Math.round(deadlineMs)) }),
+    priority: request.priority === "batch" ? "PRIORITY_BATCH" : "PRIORITY_INTERACTIVE",
+  };
+}
+
+/** @throws MinidError invalid_value */
+export function requestFromWire(call: GenerateCall): GenerateRequest {
+  if (!call.sampling) throw new MinidError("invalid_value", "sampling is missing: a caller of Generate must fill it in.", { param: "sampling" });
+  for (const [param, tokens] of [["prompt", call.prompt], ["emitted", call.emitted]] as const) {
+    const wrong = tokens.find((token) => token < 0);
+    if (wrong !== undefined) throw new MinidError("invalid_value", `${param} has the token ${wrong}: token ids are not negative.`, { param });
+  }
+  return {
+    requestId: call.requestId,
+    modelId: call.modelId,
+    prompt: call.prompt,
+    emitted: call.emitted,
+    sampling: samplingFromWire(call.sampling),
+    maxTokens: call.maxTokens,
+    stopTokens: call.stopTokens,
+    ...(call.deadlineMs === undefined ? {} : { deadlineMs: call.deadlineMs }),
+    priority: call.priority === "PRIORITY_BATCH" ? "batch" : "interactive",
+  };
+}
+
+export function eventToWire(event: GenerateEvent): GenerateUpdate {
+  switch (event.kind) {
+    case "admitted": return { admitted: { cachedPromptTokens: event.cachedPromptTokens } };
+    case "finished": return { finished: { reason: event.reason, cachedPromptTokens: event.cachedPromptTokens } };
+    default: return {
+      tokens: {
+        firstIndex: event.tokens[0]?.index ?? 0,
+        tokens: event.tokens.map(({ token }) => token),
+        logprobs: event.tokens.flatMap(({ logprobs }) => (logprobs ? [logprobs] : [])),
+      },
+    };
+  }
+}
+
+/** @returns undefined for an update of a newer protocol that this version does not know. */
+export function eventFromWire(update: GenerateUpdate): GenerateEvent | undefined {
+  if (update.tokens) {
+    const { firstIndex, tokens, logprobs } = update.tokens;
+    return {
+      kind: "tokens",
+      tokens: tokens.map((token, offset): GeneratedToken => {
+        const of = logprobs[offset];
+        return { token, index: firstIndex + offset, ...(of ? { logprobs: of } : {}) };
+      }),
+    };
+  }
+  if (update.finished) return { kind: "finished", reason: update.finished.reason === "stop" ? "stop" : "length", cachedPromptTokens: update.finished.cachedPromptTokens };
+  if (update.admitted) return { kind: "admitted", cachedPromptTokens: update.admitted.cachedPromptTokens };
+  return undefined;
+}

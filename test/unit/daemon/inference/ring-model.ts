@@ -1,0 +1,142 @@
+/**
+ * A ring of workers as a pure model: it keeps the cache that a real one would keep, refuses every step that breaks a worker's rules,
+ * and "samples" a hash of what the cache really holds. So a token is right only if every row before it was computed, once, in
+ * its place, and on the path (chunk or single row) that the engine asks for.
+ */
+import { type CacheOp, type Sampled, type Sampling, greedySampling } from "../../../../src/core/worker-protocol.js";
+import type { RingPlan, SchedulerStep } from "../../../../src/daemon/inference/scheduler-types.js";
+
+const vocabulary = 40;
+
+export function nextToken(history: readonly number[], seed: number): number {
+  let hash = (2_166_136_261 ^ seed) >>> 0;
+  for (const token of history) hash = Math.imul(hash ^ (token + 1), 16_777_619) >>> 0;
+  hash ^= hash >>> 15;
+  return (Math.imul(hash, 2_246_822_519) >>> 0) % vocabulary;
+}
+
+/** What a run that nothing disturbs answers. */
+export function undisturbed(prompt: readonly number[], options: { seed: number; maxTokens: number; stopTokens: readonly number[]; lengthMax: number }): number[] {
+  const tokens = [...prompt];
+  const answer: number[] = [];
+  while (answer.length < options.maxTokens && tokens.length < options.lengthMax) {
+    const token = nextToken(tokens, options.seed);
+    tokens.push(token);
+    answer.push(token);
+    if (options.stopTokens.includes(token)) break;
+  }
+  return answer;
+}
+
+interface SlotModel { cache: { token: number; path: "chunk" | "row" }[]; touched: number; sampling: Sampling; history: number[]; promptLength: number }
+
+function check(condition: boolean, rule: string): asserts condition {
+  if (!condition) throw new Error(`a worker would refuse: ${rule}`);
+}
+
+export class RingModel {
+  readonly plan: RingPlan;
+  readonly #slots: SlotModel[];
+  readonly #inflight: SchedulerStep[] = [];
+  #stepSeq = 0;
+  stepsSent = 0;
+  rowsComputed = 0;
+
+  constructor(plan: RingPlan) {
+    this.plan = plan;
+    // What an earlier plan may have left behind: the first step has to clear it.
+    this.#slots = Array.from({ length: plan.slots }, () => ({ cache: [{ token: -1, path: "row" }], touched: 1, sampling: greedySampling, history: [], promptLength: 0 }));
+  }
+
+  get inflight(): number { return this.#inflight.length; }
+  get held(): number { return this.#slots.reduce((sum, slot) => sum + slot.touched, 0); }
+
+  send(step: SchedulerStep): void {
+    this.#stepSeq += 1;
+    this.stepsSent += 1;
+    check(step.stepSeq === this.#stepSeq, `step ${step.stepSeq} where ${this.#stepSeq} is expected`);
+    check(this.#inflight.length < this.plan.worldSize, "more steps in flight than machines");
+    const sampling = new Set(this.#inflight.flatMap(({ spans }) => spans.filter((span) => span.sample).map((span) => span.slot)));
+    for (const op of step.ops) this.#op(op, sampling);
+    check(step.spans.length <= this.plan.batchMax, `${step.spans.length} spans, at most ${this.plan.batchMax}`);
+    check(new Set(step.spans.map((span) => span.slot)).size === step.spans.length, "two spans of one slot");
+    for (const span of step.spans) {
+      check(!sampling.has(span.slot), `slot ${span.slot} goes on before its token is known`);
+      this.#compute(span);
+    }
+    check(this.held <= this.plan.kvTokensMax, `${this.held} tokens held, memory for ${this.plan.kvTokensMax}`);
+    this.#inflight.push(step);
+  }
+
+  /** The oldest step comes back. */
+  receive(): { stepSeq: number; sampled: Sampled[] } {
+    const step = this.#inflight.shift();
+    check(step !== undefined, "no step in flight");
+    const sampled = step.spans.filter((span) => span.sample).map((span): Sampled => {
+      const slot = this.#at(span.slot);
+      check(slot.history.length === span.position + span.rows, `sampled at ${span.position + span.rows} with a history of ${slot.history.length}`);
+      slot.history.forEach((token, at) => { check(slot.cache[at]?.token === token, `slot ${span.slot} has another token at ${at}`); });
+      if (this.plan.engineReplay === "decode") {
+        slot.cache.forEach(({ path }, at) => { check(path === (at < slot.promptLength && slot.promptLength > 1 ? "chunk" : "row"), `row ${at} of slot ${span.slot} was computed as ${path}`); });
+      }
+      const token = nextToken(slot.cache.map((row) => row.token), slot.sampling.seed);
+      slot.history.push(token);
+      return { slot: span.slot, token, logprob: 0, top: [] };
+    });
+    return { stepSeq: step.stepSeq, sampled };
+  }
+
+  #op(op: CacheOp, sampling: ReadonlySet<number>): void {
+    switch (op.op) {
+      case "open": {
+        check(!sampling.has(op.open.slot), `slot ${op.open.slot} is opened while a step samples from it`);
+        const slot = this.#at(op.open.slot);
+        slot.sampling = op.open.sampling ?? greedySampling;
+        slot.history = [...op.open.history];
+        slot.promptLength = op.open.promptLength;
+        return;
+      }
+      case "copy": {
+        const { from, to, length } = op.copy;
+        check(from !== to && !sampling.has(to), `slot ${to} is overwritten while a step samples from it`);
+        check(length <= this.#at(from).cache.length, `${length} rows copied from ${this.#at(from).cache.length}`);
+        const target = this.#at(to);
+        target.cache = this.#at(from).cache.slice(0, length);
+        target.touched = Math.max(target.touched, length);
+        return;
+      }
+      default: {
+        check(!sampling.has(op.drop.slot), `slot ${op.drop.slot} is dropped while a step samples from it`);
+        const slot = this.#at(op.drop.slot);
+        slot.cache = [];
+        slot.touched = 0;
+      }
+    }
+  }
+
+  #compute(span: SchedulerStep["spans"][number]): void {
+    const slot = this.#at(span.slot);
+    const end = span.position + span.rows;
+    check(span.rows >= 1 && span.tokens.length === span.rows, "rows and tokens differ");
+    check(span.position <= slot.cache.length, `position ${span.position} in a slot of ${slot.cache.length} rows`);
+    check(end <= this.plan.contextMax, "beyond the context");
+    const prefillEnd = this.plan.engineReplay === "prefill" ? slot.history.length : slot.promptLength;
+    const chunk = span.rows > 1;
+    check(!chunk || span.rows <= Math.max(4, this.plan.prefillChunk), `a chunk of ${span.rows} rows`);
+    check(!chunk || end <= prefillEnd, "a chunk goes beyond the prompt");
+    check(!chunk || prefillEnd - end !== 1, "a chunk leaves one row alone");
+    const lonePrompt = end === 1 && slot.promptLength === 1;
+    const decodes = this.plan.engineReplay === "prefill" ? end === slot.history.length && end > slot.promptLength : span.position >= slot.promptLength;
+    check(chunk || lonePrompt || decodes, `row ${span.position} of a prompt of ${slot.promptLength} computed alone`);
+    check(span.sample === (end === slot.history.length), "sampled before the last known token");
+    slot.cache = [...slot.cache.slice(0, span.position), ...span.tokens.map((token) => ({ token, path: chunk ? "chunk" as const : "row" as const }))];
+    slot.touched = Math.max(slot.touched, slot.cache.length);
+    this.rowsComputed += span.rows;
+  }
+
+  #at(index: number): SlotModel {
+    const slot = this.#slots[index];
+    check(slot !== undefined, `no slot ${index}`);
+    return slot;
+  }
+}

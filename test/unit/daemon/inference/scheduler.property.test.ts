@@ -1,0 +1,83 @@
+/** Whatever arrives, leaves or breaks: every answer is the one that an undisturbed run gives, and nothing is left behind. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { RingPlan } from "../../../../src/daemon/inference/scheduler-types.js";
+import { type Wish, SchedulerWorld } from "./scheduler-world.js";
+
+const plans: fc.Arbitrary<RingPlan> = fc.record({
+  worldSize: fc.integer({ min: 1, max: 3 }),
+  slots: fc.integer({ min: 1, max: 8 }),
+  kvTokensMax: fc.integer({ min: 200, max: 700 }),
+  contextMax: fc.constantFrom(120, 200),
+  batchMax: fc.integer({ min: 1, max: 4 }),
+  prefillChunk: fc.constantFrom(2, 5, 16, 128),
+  engineReplay: fc.constantFrom("prefill" as const, "decode" as const),
+});
+
+/** Prompts share prefixes of one of two texts, as conversations do. */
+const wishes: fc.Arbitrary<Wish> = fc.record({
+  prompt: fc.tuple(fc.integer({ min: 0, max: 1 }), fc.integer({ min: 0, max: 60 }), fc.array(fc.nat(39), { minLength: 1, maxLength: 20 }))
+    .map(([text, shared, own]) => [...Array.from({ length: shared }, (_, at) => (at * (text + 3)) % 40), ...own]),
+  maxTokens: fc.integer({ min: 1, max: 30 }),
+  seed: fc.integer({ min: 0, max: 3 }),
+  stopTokens: fc.constantFrom<readonly number[]>([], [7], [3, 11]),
+  priority: fc.constantFrom("interactive" as const, "batch" as const),
+});
+
+type Action = { kind: "submit"; wish: Wish } | { kind: "turns"; count: number } | { kind: "cancel"; which: number } | { kind: "lose" } | { kind: "replan" } | { kind: "tick"; elapsedMs: number };
+const actions: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 6, arbitrary: wishes.map((wish): Action => ({ kind: "submit", wish })) },
+  { weight: 6, arbitrary: fc.integer({ min: 1, max: 12 }).map((count): Action => ({ kind: "turns", count })) },
+  { weight: 2, arbitrary: fc.nat(50).map((which): Action => ({ kind: "cancel", which })) },
+  { weight: 1, arbitrary: fc.constant<Action>({ kind: "lose" }) },
+  { weight: 1, arbitrary: fc.constant<Action>({ kind: "replan" }) },
+  { weight: 1, arbitrary: fc.integer({ min: 0, max: 400_000 }).map((elapsedMs): Action => ({ kind: "tick", elapsedMs })) },
+);
+
+function play(plan: RingPlan, steps: readonly Action[]): SchedulerWorld {
+  const world = new SchedulerWorld({ stepTimeoutMs: 1e9 });
+  world.ready(plan);
+  for (const action of steps) {
+    switch (action.kind) {
+      case "submit": world.submit(action.wish); break;
+      case "turns": for (let turn = 0; turn < action.count; turn += 1) world.turn(); break;
+      case "cancel": { const client = world.clients[action.which % Math.max(1, world.clients.length)]; if (client) world.cancel(client); break; }
+      case "lose": world.lose(); world.ready(plan); break;
+      case "replan": world.ready({ ...plan, worldSize: (plan.worldSize % 3) + 1 }); break;
+      default: world.now += action.elapsedMs; world.input({ kind: "tick" });
+    }
+  }
+  return world;
+}
+
+describe("the scheduler over random arrivals, cancels and failures", () => {
+  it("emits exactly the undisturbed answers, obeys the workers' rules and frees everything", () => {
+    fc.assert(fc.property(plans, fc.array(actions, { maxLength: 60 }), (plan, steps) => {
+      const world = play(plan, steps);
+      const work = world.clients.reduce((sum, { wish }) => sum + wish.prompt.length + wish.maxTokens, 0);
+      // No starvation: in the worst case each step computes two rows of a prompt or one token, plus one step for the drops.
+      world.drain(work + world.clients.length + 20);
+      for (const client of world.clients) {
+        const expected = world.expected(client);
+        if (client.outcome === "cancelled") expect(expected.slice(0, client.emitted.length)).toEqual(client.emitted);
+        else {
+          expect(client.emitted).toEqual(expected);
+          expect(client.outcome).toBe(expected.length > 0 && (client.wish.stopTokens ?? []).includes(expected.at(-1) ?? -1) ? "stop" : "length");
+        }
+      }
+      const { queued, running, slots, kvTokens, stepsInFlight } = world.scheduler.snapshot();
+      expect({ queued, running, active: slots.active, reserved: kvTokens.reserved, stepsInFlight }).toEqual({ queued: 0, running: 0, active: 0, reserved: 0, stepsInFlight: 0 });
+      // Idle prefixes are given up in the end, on the ring too.
+      world.now += 1e9;
+      world.input({ kind: "tick" });
+      world.drain(2);
+      expect(world.ring?.held).toBe(0);
+    }), { numRuns: 400 });
+  });
+
+  it("decides the same from the same inputs", () => {
+    fc.assert(fc.property(plans, fc.array(actions, { maxLength: 30 }), (plan, steps) => {
+      expect(play(plan, steps).effects).toEqual(play(plan, steps).effects);
+    }), { numRuns: 30 });
+  });
+});
