@@ -11,7 +11,8 @@
 import type { Epoch, Millis, NodeId } from "../../core/ids.js";
 import type { LocalFacts, NodeFacts, ProtocolRange } from "../membership/facts.js";
 import type { ModelShape, Plan, PlannerOptions, PlanRank } from "../planner/plan.js";
-import type { ClusterMessage, MemberState } from "./messages.js";
+import type { MemberState } from "../membership/member.js";
+import type { ClusterMessage } from "./messages.js";
 
 export interface ClusterIdentity {
   readonly nodeId: NodeId;
@@ -44,7 +45,6 @@ export interface DurableRecord {
   readonly incarnation: number;
   /** Highest epoch ever seen or announced; a new term has a higher counter. */
   readonly epoch: Epoch;
-  readonly planVersion: number;
   readonly forgotten: readonly NodeId[];
   /** Introductions for the next start. */
   readonly peers: readonly { readonly nodeId: NodeId; readonly deviceId: string; readonly addresses: readonly string[] }[];

@@ -6,6 +6,7 @@
  */
 import type { Epoch, NodeId } from "../../core/ids.js";
 import type { NodeFacts, ProtocolRange } from "../membership/facts.js";
+import type { MemberRow } from "../membership/member.js";
 import type { Plan } from "../planner/plan.js";
 
 interface Envelope {
@@ -17,23 +18,6 @@ interface Envelope {
   readonly seq: number;
 }
 
-/** How alive a member looks to whoever says so. `left`: said goodbye. */
-export type MemberState = "alive" | "suspect" | "dead" | "left";
-
-/** One member as the sender sees it; the receiver learns of members that it cannot hear itself, and what the others think of it. */
-export interface MemberRow {
-  readonly id: NodeId;
-  readonly incarnation: number;
-  /** Highest message counter of that member that reached the sender, by whatever way. */
-  readonly seq: number;
-  /** Milliseconds since the member sent that, as far as the sender can tell. */
-  readonly ageMs: number;
-  readonly state: MemberState;
-  /** The version of its facts that the sender holds; -1: none. */
-  readonly factsVersion: number;
-  /** The term that the member claims to lead, by its own latest word. */
-  readonly leads?: Epoch;
-}
 
 export interface Heartbeat extends Envelope {
   readonly type: "heartbeat";
@@ -67,10 +51,12 @@ export interface ProbeMessage extends Envelope {
   readonly origin: NodeId;
 }
 
-/** The answer to a probe goes back the way it came. `leads` as in the heartbeat. */
+/** The answer to a probe, to its sender. `leads` as in the heartbeat. */
 export interface ProbeAck extends Envelope {
   readonly type: "probe-ack";
   readonly origin: NodeId;
+  /** The `seq` of the probe. */
+  readonly echo: number;
   readonly leads?: Epoch;
 }
 
