@@ -37,7 +37,7 @@ export interface JoinOptions {
   readonly deviceId: string;
   /** Agents' addresses, host:port, asked for anew in every round: from mDNS, `devices`, `--peer`. The token's hints come first by themselves. */
   readonly candidates: () => Iterable<string>;
-  /** Leave the cluster that the home is in; without it, only one that was never shared with another machine is left. */
+  /** Leave the cluster that the home is in, even to join it anew; without it, only one that was never shared with another machine is left. */
   readonly leave?: boolean;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
@@ -61,7 +61,7 @@ export async function joinCluster(home: string, line: string, options: JoinOptio
   const clock = options.clock ?? systemClock;
   const token = decodeToken(line);
   const current = await currentCluster(home);
-  if (current?.clusterId === token.clusterId) return { cluster: current, changed: false, peers: token.hints };
+  if (current?.clusterId === token.clusterId && !options.leave) return { cluster: current, changed: false, peers: token.hints };
   if (clock.wallMs() > token.expiresAtMs) throw new MinidError("join_refused", `the token expired at ${new Date(token.expiresAtMs).toISOString()} by this machine's clock: make a new one with \`minid token\`, or set the clock.`);
   if (current && !options.leave) await assertAlone(home, current);
 
