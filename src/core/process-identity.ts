@@ -19,6 +19,12 @@ export function processStartTime(pid: number): string {
   return process.platform === "linux" ? linuxStartTime(pid) : psStartTime(pid);
 }
 
+/** 0 when there is no such process. */
+export function parentPid(pid: number): number {
+  if (process.platform === "linux") return Number(linuxStat(pid)?.[1] ?? 0);
+  return Number(ps(pid, "ppid=") || 0);
+}
+
 export function isAlive(identity: ProcessIdentity): boolean {
   return identity.startTime !== "" && processStartTime(identity.pid) === identity.startTime;
 }
@@ -35,23 +41,32 @@ export function killProcess(identity: ProcessIdentity, signal: NodeJS.Signals = 
 }
 
 function linuxStartTime(pid: number): string {
+  const fields = linuxStat(pid);
+  if (!fields || fields[0] === "Z" || fields[0] === "X") return "";
+  return `${readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim()}/${fields[19] ?? ""}`;
+}
+
+/** proc_pid_stat(5) from field 3 on: [0] state, [1] ppid, [19] starttime. */
+function linuxStat(pid: number): readonly string[] | undefined {
   try {
-    // The name, in parentheses, may hold anything: fields are counted from behind it. proc_pid_stat(5): 3 state, 22 starttime.
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    if (fields[0] === "Z" || fields[0] === "X") return "";
-    return `${readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim()}/${fields[19] ?? ""}`;
+    // The name, in parentheses, may hold anything: fields are counted from behind it.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ESRCH") return "";
+    if (code === "ENOENT" || code === "ESRCH") return undefined;
     throw error;
   }
 }
 
 function psStartTime(pid: number): string {
+  const [state = "", ...started] = ps(pid, "stat=,lstart=").split(/\s+/u);
+  return state.startsWith("Z") ? "" : started.join(" ");
+}
+
+function ps(pid: number, columns: string): string {
   try {
-    const [state = "", ...started] = execFileSync("ps", ["-o", "stat=,lstart=", "-p", String(pid)], { encoding: "utf8", timeout: psTimeoutMs, env: { LC_ALL: "C", PATH: "/bin:/usr/bin" } }).trim().split(/\s+/);
-    return state.startsWith("Z") ? "" : started.join(" ");
+    return execFileSync("ps", ["-o", columns, "-p", String(pid)], { encoding: "utf8", timeout: psTimeoutMs, env: { LC_ALL: "C", PATH: "/bin:/usr/bin" } }).trim();
   } catch {
     // `ps` exits with 1 when there is no such process.
     return "";
