@@ -9,6 +9,7 @@
  *  - `now` is monotonic milliseconds of this process.
  */
 import type { Epoch, Millis, NodeId } from "../../core/ids.js";
+import type { LeaderChangeCause } from "../election/cause.js";
 import type { LocalFacts, NodeFacts, ProtocolRange } from "../membership/facts.js";
 import type { ModelShape, Plan, PlannerOptions, PlanRank } from "../planner/plan.js";
 import type { MemberState } from "../membership/member.js";
@@ -73,14 +74,6 @@ export type ClusterInput =
   | { readonly kind: "leave" }
   /** Remove a machine for good: every member refuses it from now on. */
   | { readonly kind: "forget"; readonly nodeId: NodeId };
-
-export type LeaderChangeCause =
-  /** No leader was there when this node had listened long enough. */
-  | "no_leader" | "leader_dead" | "leader_left" | "leader_restarted" | "leader_draining" | "leader_worker_failed"
-  /** A worker had already accepted a higher epoch than the leader's. */
-  | "fenced"
-  /** A leader with a higher epoch was met. */
-  | "higher_epoch" | "slept" | "leaving";
 
 export type ClusterEvent =
   | { readonly kind: "member"; readonly nodeId: NodeId; readonly deviceId: string; readonly from: MemberState | "unknown"; readonly to: MemberState; readonly cause: string }

@@ -4,8 +4,8 @@
  */
 import grpc from "@grpc/grpc-js";
 import type { Log } from "../../core/log.js";
-import { loadProto } from "../../core/proto.js";
 import { type Transport, peerName } from "../../core/transport.js";
+import { agentServices } from "../security/rpc.js";
 import type { Destination } from "./contract.js";
 import { type ClusterMessage, MESSAGE_BYTES_MAX } from "./messages.js";
 
@@ -14,18 +14,10 @@ const PENDING_MAX = 16;
 /** A link that nothing was sent on for this long is closed. */
 const IDLE_MS = 60_000;
 
-export interface ClusterEnvelope { readonly json: Buffer }
+export interface ClusterEnvelope { readonly json: Buffer; readonly trustDigest: string }
 type DeliverCall = grpc.ClientWritableStream<ClusterEnvelope>;
 interface RawAgentClient extends grpc.Client {
   deliver(callback: (error: grpc.ServiceError | null) => void): DeliverCall;
-}
-
-interface AgentPackage { readonly minid: { readonly agent: { readonly v1: { readonly Agent: grpc.ServiceClientConstructor } } } }
-
-/** The Agent service's definition. Reads the .proto file: keep the result. */
-export function agentService(): grpc.ServiceClientConstructor {
-  const proto: grpc.GrpcObject & Partial<AgentPackage> = loadProto("agent.proto");
-  return (proto as grpc.GrpcObject & AgentPackage).minid.agent.v1.Agent;
 }
 
 export class PeerLinks {
@@ -33,14 +25,19 @@ export class PeerLinks {
   readonly #transport: Transport;
   readonly #Client: grpc.ServiceClientConstructor;
   readonly #anyMember: string;
+  readonly #trustDigest: () => string;
   readonly #log: Log;
 
-  /** @param anyMember the DNS name that every member's certificate carries: for addresses whose node id is not known yet. */
-  constructor(transport: Transport, anyMember: string, log: Log) {
-    this.#transport = transport;
-    this.#anyMember = anyMember;
-    this.#Client = agentService();
-    this.#log = log;
+  /**
+   * @param options.anyMember the DNS name that every member's certificate carries: for addresses whose node id is not known yet.
+   * @param options.trustDigest of this node's trust records, told with every message.
+   */
+  constructor(options: { readonly transport: Transport; readonly anyMember: string; readonly trustDigest: () => string; readonly log: Log }) {
+    this.#transport = options.transport;
+    this.#anyMember = options.anyMember;
+    this.#trustDigest = options.trustDigest;
+    this.#log = options.log;
+    this.#Client = agentServices().Agent;
   }
 
   send(to: Destination, message: ClusterMessage): void {
@@ -53,7 +50,7 @@ export class PeerLinks {
       link = new PeerLink(this.#Client, this.#transport, to.nodeId === undefined ? this.#anyMember : peerName(to.nodeId));
       this.#links.set(key, link);
     }
-    link.send(json, to.addresses);
+    link.send({ json, trustDigest: this.#trustDigest() }, to.addresses);
     this.#closeIdle();
   }
 
@@ -90,14 +87,14 @@ class PeerLink {
     this.#name = name;
   }
 
-  send(json: Buffer, addresses: readonly string[]): void {
+  send(envelope: ClusterEnvelope, addresses: readonly string[]): void {
     this.usedAt = performance.now();
     // The peer moved: the address in use is not one of its addresses any more.
     if (this.#client && !addresses.includes(this.#address)) this.#disconnect();
     const call = this.#call ?? this.#connect(addresses);
     if (this.#pending >= PENDING_MAX) return;
     this.#pending += 1;
-    call.write({ json }, () => { this.#pending -= 1; });
+    call.write(envelope, () => { this.#pending -= 1; });
   }
 
   close(): void { this.#disconnect(); }

@@ -50,6 +50,8 @@ export interface Member {
   cause: string;
   /** Claims to lead this term, by its newest word. */
   leads: Epoch | undefined;
+  /** More than one incarnation of it was met, and the present one has led nothing yet. */
+  restarted: boolean;
   protocol: ProtocolRange | undefined;
   compatible: boolean;
   facts: NodeFacts | undefined;
@@ -67,7 +69,7 @@ export interface Member {
 export function newMember(id: NodeId, now: number): Member {
   return {
     id, incarnation: -1, seq: -1, evidenceAt: -Infinity, directSeq: -1, directAt: -Infinity, directSince: now, sureAt: -Infinity, hops: 0,
-    state: "introduced", since: now, cause: "introduced", leads: undefined, protocol: undefined, compatible: true, facts: undefined, factsAt: now,
+    state: "introduced", since: now, cause: "introduced", leads: undefined, restarted: false, protocol: undefined, compatible: true, facts: undefined, factsAt: now,
     holdsOurFacts: -1, lacks: [], plan: undefined, clockSkewMs: 0,
   };
 }

@@ -85,6 +85,7 @@ export class Membership {
   claims(member: Member, leads: Epoch | undefined): boolean {
     if (member.leads?.counter === leads?.counter && member.leads?.nodeId === leads?.nodeId) return false;
     member.leads = leads;
+    if (leads) member.restarted = false;
     return true;
   }
 
@@ -144,6 +145,11 @@ export class Membership {
     }
   }
 
+  /** This machine slept: nothing is known of the others, so everybody gets the benefit of the doubt once. */
+  reset(now: number): void {
+    for (const member of this.#list) if (member.state === "alive" || member.state === "suspect") { member.sureAt = now; member.directAt = now; }
+  }
+
   #adoptIncarnation(member: Member, incarnation: number): void {
     if (incarnation <= member.incarnation) return;
     const restarted = member.incarnation >= 0;
@@ -154,6 +160,7 @@ export class Membership {
     member.facts = member.facts && { ...member.facts, version: -1 };
     member.holdsOurFacts = -1;
     member.plan = undefined;
+    member.restarted = restarted;
     if (restarted) this.#events.push({ kind: "restarted", member });
   }
 
