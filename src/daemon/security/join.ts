@@ -15,6 +15,7 @@ import { fromServiceError } from "../../core/rpc-errors.js";
 import { anyMemberName } from "../../core/trust/peer.js";
 import { type Cluster, Trust } from "../../core/trust/trust.js";
 import { currentCluster, installMembership } from "../identity/cluster.js";
+import { rememberPeers } from "../discovery/known-peers.js";
 import { type Identity, ensureIdentity, newIdentity } from "../identity/identity.js";
 import { createSigningRequest } from "./certificates.js";
 import { decodeRecords } from "./exchange.js";
@@ -48,7 +49,7 @@ export interface Joined {
   readonly cluster: Cluster;
   /** False when the home was in the token's cluster already. */
   readonly changed: boolean;
-  /** Agents' addresses to introduce oneself to. */
+  /** Agents' addresses to introduce oneself to, the one that admitted us first; also in `<home>/peers.json`, for the next start. */
   readonly peers: readonly string[];
 }
 
@@ -73,7 +74,7 @@ export async function joinCluster(home: string, line: string, options: JoinOptio
     for (const address of candidatesOf(token, options)) {
       try {
         const reply = await askOne(address, token, identity, options.deviceId, clock);
-        return await install(home, identity, reply);
+        return await install(home, identity, reply, address);
       } catch (error) {
         const problem = toMinidError(error);
         if (problem.code === "device_forgotten") identity = await newIdentity();
@@ -143,10 +144,12 @@ function assertGenuine(reply: JoinReply, token: JoinToken, verifier: string, cla
   if (!certificate.verify(new X509Certificate(ca).publicKey) || Date.parse(certificate.validTo) < clock.wallMs()) throw refuse("holds a certificate that is not valid here (check this machine's clock)");
 }
 
-async function install(home: string, identity: Identity, reply: JoinReply): Promise<Joined> {
+async function install(home: string, identity: Identity, reply: JoinReply, address: string): Promise<Joined> {
   const cluster = { clusterId: reply.clusterId, name: reply.clusterName };
   await installMembership(home, identity, { cluster, ca: { certificate: reply.ca, key: reply.caKey }, certificate: reply.certificate, records: decodeRecords(reply) });
-  return { cluster, changed: true, peers: reply.peers.slice(0, candidatesMax) };
+  const peers = [address, ...reply.peers.slice(0, candidatesMax)];
+  await rememberPeers(home, peers);
+  return { cluster, changed: true, peers };
 }
 
 const unreachable = (address: string, why: string) => new MinidError("join_unreachable", `${address} cannot be reached (${why}): check that a member is up there and that its agent port is right.`);
