@@ -6,11 +6,13 @@ import { modelsCommand } from "./models.js";
 import { statusCommand } from "./status.js";
 import { tokenCommand } from "./token.js";
 import { upCommand } from "./up.js";
+import { verifyCommand } from "./verify.js";
 
 export const commands = {
   up: upCommand,
   status: statusCommand,
   models: modelsCommand,
+  verify: verifyCommand,
   token: tokenCommand,
   join: joinCommand,
   forget: forgetCommand,

@@ -5,15 +5,14 @@
  */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { ClusterEvent } from "./cluster/contract.js";
+import type { Recovery } from "./inference/resume.js";
 import type { SchedulerSnapshot } from "./inference/scheduler-types.js";
 import type { StatusSnapshot } from "./status.js";
+import type { SupervisorEvent } from "./supervisor/types.js";
 
 /** Milliseconds for tokens, up to minutes for whole answers. */
 const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const recoveryBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 30, 60];
-
-export type RecoveryCause = "worker_restart" | "leader_lost" | "member_lost" | "step_failed" | "drain" | "other";
-export type RecoveryPhase = "detect" | "elect" | "plan" | "load" | "wait" | "replay" | "total";
 
 export class Metrics {
   readonly registry = new Registry();
@@ -71,13 +70,23 @@ export class Metrics {
     this.#step.observe({ part: "compute" }, computeSeconds);
     if (ringSeconds > 0) this.#step.observe({ part: "ring" }, ringSeconds);
   }
-  resumed(replayedTokens: number): void { this.#resumed.inc(); this.#replayed.inc(replayedTokens); }
-  recovery(cause: RecoveryCause, phase: RecoveryPhase, seconds: number): void { this.#recovery.observe({ cause, phase }, seconds); }
+  answerRecovered(recovery: Recovery): void {
+    const { cause, detectMs, waitMs, replayMs } = recovery;
+    this.#resumed.inc();
+    this.#replayed.inc(recovery.replayedTokens);
+    for (const [phase, ms] of Object.entries({ detect: detectMs, wait: waitMs, replay: replayMs, total: detectMs + waitMs + replayMs })) this.#recovery.observe({ cause, phase }, ms / 1_000);
+  }
 
   // --- told by the supervisor and the cluster
-  workerRestarted(reason: string): void { this.#restarts.inc({ reason }); }
+  supervisorEvent(event: SupervisorEvent): void {
+    if (event.kind === "restarted") this.#restarts.inc({ reason: event.reason });
+    else if (event.kind === "recovery") this.#recovery.observe({ cause: "worker_restart", phase: event.phase }, event.tookMs / 1_000);
+  }
   clusterEvent(event: ClusterEvent): void {
-    if (event.kind === "election_won") this.#elections.inc({ cause: event.cause });
+    if (event.kind === "election_won") {
+      this.#elections.inc({ cause: event.cause });
+      this.#recovery.observe({ cause: event.cause, phase: "elect" }, event.tookMs / 1_000);
+    } else if (event.kind === "ready") this.#recovery.observe({ cause: "plan", phase: "load" }, event.sincePlanMs / 1_000);
     else if (event.kind === "planned") this.#plans.inc();
     else if (event.kind === "member") this.#memberChanges.inc({ to: event.to });
   }

@@ -33,8 +33,8 @@ export interface RingControlDeps {
   readonly transport: Transport;
   readonly driver: RingDriver;
   readonly local: LocalGenerator;
-  /** This node's own worker. */
-  readonly worker: WorkerClient;
+  /** A channel to this node's own worker; one for each start of the ring, so that a worker that came back is found at once. */
+  readonly connectWorker: () => WorkerClient;
   readonly prefillChunk: number;
 }
 
@@ -44,7 +44,7 @@ export class RingControl implements LeaderSource {
   readonly #deps: RingControlDeps;
   readonly #waiting = new Set<(generator: Generator) => void>();
   #view: ClusterView | undefined;
-  #running: { readonly epoch: Epoch; readonly planVersion: number; readonly sinceMs: number } | undefined;
+  #running: { readonly epoch: Epoch; readonly planVersion: number; readonly sinceMs: number; readonly worker: WorkerClient } | undefined;
   #remote: Remote | undefined;
   #losses = 0;
   #restart: NodeJS.Timeout | undefined;
@@ -68,6 +68,7 @@ export class RingControl implements LeaderSource {
     const { clock, log } = this.#deps;
     if (!this.#running) return;
     this.#losses = clock.now() - this.#running.sinceMs > stableMs ? 0 : this.#losses + 1;
+    this.#running.worker.close();
     this.#running = undefined;
     const pauseMs = backoffMs(restartBackoff, this.#losses);
     log.warn({ reason: error.message, pauseMs }, "ring lost, sequences are resumed");
@@ -119,19 +120,22 @@ export class RingControl implements LeaderSource {
   }
 
   #start(): void {
-    const { driver, worker, clock, log, prefillChunk } = this.#deps;
+    const { driver, clock, log, prefillChunk } = this.#deps;
     const view = this.#view;
     if (!view?.plan || !view.epoch) return;
+    const worker = this.#deps.connectWorker();
     const ring: ReadyRing = { epoch: view.epoch, planVersion: view.plan.version, modelId: view.plan.model.modelId, plan: ringPlan(view, view.plan, prefillChunk), worker };
-    this.#running = { epoch: ring.epoch, planVersion: ring.planVersion, sinceMs: clock.now() };
+    this.#running = { epoch: ring.epoch, planVersion: ring.planVersion, sinceMs: clock.now(), worker };
     log.info({ epoch: ring.epoch.counter, planVersion: ring.planVersion, worldSize: ring.plan.worldSize }, "ring started");
     driver.start(ring);
   }
 
   #stop(reason: string): void {
-    if (!this.#running) return;
+    const running = this.#running;
+    if (!running) return;
     this.#running = undefined;
     this.#deps.driver.stop(reason);
+    running.worker.close();
   }
 
   /** Who computes now: this node, or the leader by its rpc; undefined while nobody does. */

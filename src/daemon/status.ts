@@ -117,7 +117,8 @@ export function buildStatus(inputs: StatusInputs): StatusSnapshot {
   const byId = new Map(view.members.map((member) => [member.nodeId as string, member]));
   const nameOf = (id: string) => byId.get(id)?.facts?.deviceId ?? id.slice(0, 8);
   const self = view.members.find((member) => member.self);
-  const devices = view.members.map((member) => deviceStatus(member, view, inputs)).sort(byRankThenName);
+  // Who was only introduced has not been heard yet: it may not exist.
+  const devices = view.members.filter((member) => member.state !== "introduced").map((member) => deviceStatus(member, view, inputs)).sort(byRankThenName);
   return {
     node: { device_id: self?.facts?.deviceId ?? nameOf(view.identity.nodeId), node_id: view.identity.nodeId, version: inputs.version, incarnation: view.incarnation },
     cluster: { id: view.identity.clusterId, name: view.identity.clusterName },
@@ -181,6 +182,7 @@ function deviceStatus(member: MemberView, view: ClusterView, inputs: StatusInput
 }
 
 function deviceHealth(member: MemberView, view: ClusterView): DeviceStatus["status"] {
+  if (member.state === "introduced") return "suspect";
   if (member.state !== "alive") return member.state;
   const { facts } = member;
   if (facts?.draining) return "draining";

@@ -77,6 +77,10 @@ export class TrustSet {
     return createHash("sha256").update(keys.join("\n")).digest("hex").slice(0, 16);
   }
 
+  forgottenIds(): NodeId[] {
+    return this.list().flatMap((record) => (record.kind === "forgotten" ? [record.nodeId] : []));
+  }
+
   isForgotten(node: NodeId): boolean { return this.#records.has(`forgotten.${node}`); }
 
   /** @param keySha256 of the public key (SPKI, DER) in the peer's certificate, lower-case hex. */

@@ -29,6 +29,7 @@ export function factsOf(state: Omit<SupervisorState, "reported">, now: Millis): 
     restarts,
     acceptedEpoch: worker.epoch,
     ...(answers && loaded && reply.stage ? { loaded: { epoch: worker.epoch, planVersion: reply.stage.planVersion } } : {}),
+    ...(loaded && (reply.stage?.replay === "decode" || reply.stage?.replay === "prefill") ? { replay: reply.stage.replay } : {}),
     healthy: answers && !crashLooping && reply.phase !== "PHASE_FAILED" && reply.phase !== "PHASE_DRAINING",
     crashLooping,
     error,

@@ -1,0 +1,259 @@
+/**
+ * The agent put together: opens what the home holds, connects the pure cores with their drivers, and serves. Nothing is decided
+ * here; what happens on a fault is told in docs/ARCHITECTURE.md.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import grpc from "@grpc/grpc-js";
+import { createServer } from "../api/server.js";
+import { snapshotStatusSource } from "../api/snapshot-status.js";
+import type { ServedModel } from "../api/served-model.js";
+import { type Clock, sleep } from "../core/clock.js";
+import { MinidError, toMinidError } from "../core/errors.js";
+import { Lifecycle } from "../core/lifecycle.js";
+import type { Log } from "../core/log.js";
+import { announceSelf, removeRunFile } from "../core/run-file.js";
+import { peerName, trustedTransport } from "../core/transport.js";
+import { anyMemberName } from "../core/trust/peer.js";
+import { Trust } from "../core/trust/trust.js";
+import { type Assistant, openAssistant } from "../model/assistant.js";
+import { openCheckpoint } from "../model/checkpoint.js";
+import { resolveModel } from "../model/store.js";
+import { ClusterCore } from "./cluster/cluster.js";
+import { type ClusterView, clusterDefaults } from "./cluster/contract.js";
+import { deliverHandler } from "./cluster/deliver-service.js";
+import { ClusterDriver, type OuterEffect, readClusterRecord } from "./cluster/driver.js";
+import { PeerLinks } from "./cluster/links.js";
+import { PROTOCOL } from "./cluster/messages.js";
+import type { Config } from "./config/table.js";
+import { Introducer } from "./discovery/introducer.js";
+import { engineOf, localFacts, loopbackOf } from "./facts.js";
+import { foundCluster } from "./identity/cluster.js";
+import { generateHandler } from "./inference/generate-service.js";
+import { LocalGenerator } from "./inference/local-generator.js";
+import { ResumingGenerator } from "./inference/resuming-generator.js";
+import { RingDriver } from "./inference/ring-driver.js";
+import { defaultSchedulerLimits } from "./inference/scheduler-types.js";
+import { Metrics } from "./metrics.js";
+import { modelShape } from "./model-shape.js";
+import { type PlanRank, type Plan, plannerDefaults } from "./planner/plan.js";
+import { RingControl } from "./ring-control.js";
+import { createAdmissionServer } from "./security/admission.js";
+import { serveTrustExchange } from "./security/exchange.js";
+import { renewIfDue } from "./security/renewer.js";
+import { agentServices } from "./security/rpc.js";
+import { type StatusSnapshot, buildStatus } from "./status.js";
+import { workerConnector } from "./supervisor/connector.js";
+import { Supervisor } from "./supervisor/driver.js";
+import { absentWorker } from "./supervisor/facts.js";
+import { loadRequestOf } from "./supervisor/stage.js";
+import { TrustKeeper } from "./trust-keeper.js";
+
+export interface AgentOptions {
+  readonly home: string;
+  readonly config: Config;
+  /** minid's release. */
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The agent cannot go on as it is (the home moved to another cluster) and must be started again. */
+  readonly onReplaced: () => void;
+}
+
+export interface Agent {
+  /** Leaves the cluster in order: hands leadership over, lets streams move, says goodbye. Idempotent. */
+  stop(reason: string): Promise<void>;
+}
+
+/** Seconds since 2020: above any counter that this identity can have used, should its record be lost. */
+const counterFloor = (wallMs: number): number => Math.floor(wallMs / 1_000) - 1_577_836_800;
+/** How often a draining node looks whether everything has moved. */
+const drainPollMs = 50;
+
+/** @throws MinidError config_invalid | model_* | home_unusable | port_in_use: each ends the process with one line. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { home, config, version, clock, log } = options;
+  const lifecycle = new Lifecycle((message) => log.error({}, message));
+  try {
+    return await compose(options, lifecycle);
+  } catch (error) {
+    await lifecycle.stop("start failed");
+    throw error;
+  }
+
+  async function compose({ onReplaced }: AgentOptions, life: Lifecycle): Promise<Agent> {
+    // --- who we are, and whom we trust
+    const cluster = await foundCluster(home, { name: config.cluster_name, deviceId: config.device_id, clock });
+    await renewIfDue(home, cluster, clock);
+    const trust = await Trust.open(home, { clock, onProblem: (problem) => log.error({ problem }, "the home's trust files cannot be used") });
+    const transport = trustedTransport(trust);
+    life.onStop("transport", () => transport.close());
+
+    // --- what we serve
+    const place = await resolveModel(config.model, home);
+    const assistant = await openAssistant(place.directory);
+    const checkpoint = await openCheckpoint(place.directory);
+    const shape = modelShape(place.id, checkpoint);
+    await checkpoint.close();
+
+    // --- the status, before anything that can change it
+    const status = (): StatusSnapshot => buildStatus({
+      view: clusterDriver.view(), version, modelId: place.id, numerics: config.numerics,
+      localWorker: supervisor.lastReply(),
+      scheduler: control.leadership().kind === "leads" ? ringDriver.snapshot() : undefined,
+      localConditions: introducer.conditions(),
+    });
+    const metrics = new Metrics(status);
+
+    // --- computing, when we are rank 0
+    const connectOwnWorker = workerConnector(`${loopbackOf(config.grpc_host)}:${config.worker_port}`, peerName(trust.nodeId), transport);
+    const ringDriver = new RingDriver({
+      clock, log,
+      limits: { ...defaultSchedulerLimits, queueMax: config.queue_max, stepTimeoutMs: config.step_timeout_ms },
+      onLost: (error) => { supervisor.suspect(); control.lost(error); },
+      observer: {
+        onStep: (step) => metrics.step(step.computeMs / 1_000, step.ringMs / 1_000),
+        onAdmitted: (queuedMs) => metrics.admitted(queuedMs / 1_000),
+      },
+    });
+    const control = new RingControl({ clock, log, transport, driver: ringDriver, local: new LocalGenerator(ringDriver, clock), connectWorker: connectOwnWorker, prefillChunk: config.prefill_chunk });
+    life.onStop("ring", () => control.close());
+
+    // --- the worker beside us
+    const supervisor = new Supervisor({
+      home, clock, log, probeIntervalMs: config.probe_interval_ms, connect: connectOwnWorker,
+      onFacts: () => tellFacts(),
+      onEvent: (event) => metrics.supervisorEvent(event),
+    });
+    life.onStop("supervisor", () => supervisor.stop());
+    const tellFacts = (): void => clusterDriver.input({ kind: "facts", facts: localFacts(config, version, supervisor.facts()) });
+
+    // --- the cluster
+    const durable = await readClusterRecord(home);
+    const recordLost = durable === undefined && existsSync(join(home, "worker-epoch.json"));
+    const core = new ClusterCore({
+      identity: { nodeId: trust.nodeId, clusterId: trust.cluster.clusterId, clusterName: trust.cluster.name, protocol: PROTOCOL },
+      config: {
+        ...clusterDefaults,
+        heartbeatIntervalMs: config.heartbeat_interval_ms, suspectAfterMs: config.suspect_after_ms, deadAfterMs: config.dead_after_ms,
+        planner: { ...plannerDefaults, slots: config.slots_max, batchMax: config.batch_max, contextMax: config.context_max },
+      },
+      facts: localFacts(config, version, absentWorker),
+      model: shape,
+      durable,
+      counterFloor: recordLost ? counterFloor(clock.wallMs()) : 0,
+      now: clock.now(),
+      wallMs: clock.wallMs(),
+    });
+    const links = new PeerLinks({ transport, anyMember: anyMemberName(trust.cluster.clusterId), trustDigest: () => trust.digest, log });
+    life.onStop("links", () => links.close());
+    const clusterDriver: ClusterDriver = new ClusterDriver({
+      core, clock, links, home, log, tickIntervalMs: clusterDefaults.tickIntervalMs,
+      onEffect: (effect) => execute(effect),
+      onChange: () => control.update(clusterDriver.view()),
+    });
+    life.onStop("cluster", () => clusterDriver.stop());
+
+    const execute = (effect: OuterEffect): void => {
+      switch (effect.kind) {
+        case "applyPlan": applyPlan(effect.plan, effect.rank); return;
+        case "becomeLeader": introducer.announceLeader(true); return;
+        case "stepDown": introducer.announceLeader(false); return;
+        case "event":
+          log.info({ ...effect.event }, `cluster: ${effect.event.kind}`);
+          metrics.clusterEvent(effect.event);
+      }
+    };
+    const applyPlan = (plan: Plan, rank: PlanRank | undefined): void => {
+      if (!rank) { supervisor.assign(undefined); return; }
+      const local = { engine: engineOf(config), numerics: config.numerics, threads: config.threads };
+      const directory = plan.model.modelId === place.id ? Promise.resolve(place.directory) : resolveModel(plan.model.modelId, home).then((found) => found.directory);
+      directory.then((modelDir) => supervisor.assign(loadRequestOf(plan, rank, { ...local, modelDir })), (error: unknown) => {
+        // Without the files the stage is asked for all the same: the worker refuses, and the cluster hears why.
+        log.error({ modelId: plan.model.modelId, reason: toMinidError(error).message }, "the plan's model is not on this machine");
+        supervisor.assign(loadRequestOf(plan, rank, { ...local, modelDir: plan.model.modelId }));
+      });
+    };
+
+    const addressOf = (view: ClusterView, node: string): string | undefined => view.members.find((member) => member.nodeId === node)?.agentAddresses[0];
+    const keeper = new TrustKeeper({
+      home, trust, transport, clock, log, onReplaced,
+      addressOf: (node) => addressOf(clusterDriver.view(), node),
+      onForgotten: (node) => clusterDriver.input({ kind: "forget", nodeId: node }),
+    });
+    life.onStop("trust keeper", () => keeper.stop());
+
+    // --- introductions
+    const introducer = new Introducer({
+      config, trust, version, incarnation: () => clusterDriver.view().incarnation, clock, log,
+      onIntroduction: (introduction) => clusterDriver.input({ kind: "introduction", ...introduction }),
+    });
+    life.onStop("introducer", () => introducer.stop());
+
+    // --- the agents' port
+    const server = new grpc.Server({ "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20, "grpc.enable_channelz": 0 });
+    server.addService(agentServices().Agent.service, {
+      generate: generateHandler(() => control.leadership()),
+      deliver: deliverHandler({
+        onMessage: (from, message) => clusterDriver.input({ kind: "message", from, message }),
+        onTrustDigest: (from, digest) => keeper.seen(from, digest),
+      }),
+    });
+    serveTrustExchange(server, trust);
+    const admission = createAdmissionServer({
+      trust, log, clock,
+      peers: () => clusterDriver.view().members.flatMap((member) => member.agentAddresses),
+      onAdmitted: async () => {
+        const others = clusterDriver.view().members.filter((member) => !member.self && member.state === "alive");
+        await Promise.all(others.map((member) => keeper.exchange(member.nodeId, member.agentAddresses[0] ?? "")));
+      },
+    });
+    const listener = await transport.listen(server, { host: config.grpc_host, port: config.agent_port, log, admission });
+    life.onStop("agent port", async () => { server.forceShutdown(); admission.forceShutdown(); await listener.close(); });
+
+    // --- the front door
+    const resuming = new ResumingGenerator({ leaders: control, clock, onRecovered: (recovery, requestId) => {
+      log.info({ requestId, ...recovery }, "answer resumed");
+      metrics.answerRecovered(recovery);
+    } });
+    const model = servedModel(place.id, assistant, config, version, clock);
+    const http = createServer({
+      generator: resuming, log, clock, observer: metrics,
+      models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
+      status: snapshotStatusSource(status, async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() })),
+    }, { bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms });
+    life.onStop("front door", async () => { await http.close(); }, config.drain_timeout_ms + 1_000);
+    await http.listen({ host: config.http_host, port: config.http_port }).catch((error: NodeJS.ErrnoException) => {
+      throw new MinidError("port_in_use", `cannot listen on ${config.http_host}:${config.http_port} (${error.code ?? error.message}): is another minid running? Otherwise choose another http_port`);
+    });
+
+    announceSelf(home, "agent", { incarnation: String(core.view(clock.now()).incarnation), port: config.agent_port, httpPort: config.http_port });
+    life.onStop("run file", () => removeRunFile(home, "agent", process.pid));
+
+    // --- go
+    supervisor.start();
+    clusterDriver.start();
+    keeper.start();
+    await introducer.start();
+    log.info({ nodeId: trust.nodeId, clusterId: trust.cluster.clusterId, httpPort: config.http_port, model: place.id }, "agent started");
+
+    life.onStop("drain", () => drain(clusterDriver, config.drain_timeout_ms), config.drain_timeout_ms + 1_000);
+    return { stop: (reason) => lifecycle.stop(reason) };
+  }
+}
+
+/** Waits until nothing in the cluster depends on this node any more, within the bound. */
+async function drain(cluster: ClusterDriver, timeoutMs: number): Promise<void> {
+  cluster.input({ kind: "drain", draining: true });
+  for (let waitedMs = 0; waitedMs < timeoutMs && !cluster.view().drained; waitedMs += drainPollMs) await sleep(drainPollMs);
+}
+
+function servedModel(id: string, assistant: Assistant, config: Config, version: string, clock: Clock): ServedModel {
+  return {
+    id,
+    created: Math.floor(clock.wallMs() / 1_000),
+    contextMax: Math.min(config.context_max, assistant.spec.maxPositions),
+    fingerprint: `minid-${version}-${engineOf(config)}-${config.numerics}`,
+    assistant,
+  };
+}
