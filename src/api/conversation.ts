@@ -12,5 +12,5 @@ export function templateMessages(messages: readonly Message[]): ChatMessage[] {
 
 export function joinParts(content: Message["content"]): string {
   if (content === null || content === undefined) return "";
-  return typeof content === "string" ? content : content.map((part) => part.text).join("\n");
+  return typeof content === "string" ? content : content.flatMap((part) => part.type === "text" ? [part.text] : []).join("\n");
 }

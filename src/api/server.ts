@@ -9,6 +9,7 @@ import type { ApiDeps, RouteContext } from "./deps.js";
 import { errorBody, errorHeaders, publicError } from "./error-response.js";
 import { requestId } from "./ids.js";
 import { noObserver } from "./observer.js";
+import { closeWithLastAnswer } from "./open-connections.js";
 import { apiDefaults, type ApiOptions } from "./options.js";
 import { refuseConnection, unknownAddress, watchMethods } from "./refusals.js";
 import { chatCompletionsRoute } from "./routes/chat-completions.js";
@@ -42,11 +43,10 @@ export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): 
   // JSON only: a page of another origin can send text/plain to a loopback address without asking.
   server.removeContentTypeParser("text/plain");
 
-  let closing = false;
-  server.addHook("preClose", async () => { closing = true; });
+  const closing = closeWithLastAnswer(server);
   server.addHook("onRequest", async (request, reply) => {
     reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
-    if (closing) throw new MinidError("draining", "This node is leaving and takes no new requests.");
+    if (closing()) throw new MinidError("draining", "This node is leaving and takes no new requests.");
   });
   server.setErrorHandler((thrown, request, reply) => sendError(thrown, request.id, reply));
   server.setNotFoundHandler(async (request) => { throw unknownAddress(request.method, request.url); });

@@ -3,7 +3,7 @@
  * what is accepted; `param` is the field's path, `messages[0].role`. Long values are not repeated: a message may be logged.
  */
 import type { z } from "zod";
-import { MinidError } from "../core/errors.js";
+import { isErrorCode, MinidError } from "../core/errors.js";
 
 type Issue = z.core.$ZodIssue;
 
@@ -12,6 +12,7 @@ const shownCharsMax = 64;
 
 /**
  * @param body the parsed JSON
+ * A refinement may name another code of the catalogue in its `params.code`.
  * @returns the schema's output
  * @throws MinidError missing_required_parameter | unknown_parameter | invalid_value, with `param`
  */
@@ -65,6 +66,11 @@ function issueError(issue: Issue): MinidError {
       return invalid(`Invalid value for ${named}: ${measure(issue)}, and at most ${issue.maximum} is accepted.`);
     case "invalid_key":
       return invalid(`Invalid key in '${paramPath(issue.path.slice(0, -1))}': ${shown(issue.path.at(-1))}. ${issue.issues[0]?.message ?? ""}`);
+    case "custom": {
+      const code: unknown = issue.params?.["code"];
+      const message = `Invalid value for ${named}: ${issue.message}`;
+      return typeof code === "string" && isErrorCode(code) ? new MinidError(code, message, details) : invalid(message);
+    }
     default:
       return invalid(`Invalid value for ${named}: ${issue.message}`);
   }

@@ -6,7 +6,9 @@ import { z } from "zod";
 import { limits } from "../options.js";
 
 const textPart = z.looseObject({ type: z.literal("text"), text: z.string() });
-const textParts = z.array(z.discriminatedUnion("type", [textPart])).min(1);
+const otherPart = z.looseObject({ type: z.literal(["image_url", "input_audio", "file", "input_image", "input_file", "video_url"]) })
+  .refine(() => false, { path: ["type"], message: "this model reads text only: images, sound and files are not supported.", params: { code: "unsupported_parameter" } });
+const textParts = z.array(z.discriminatedUnion("type", [textPart, otherPart])).min(1);
 const text = z.union([z.string(), textParts]);
 
 const toolCall = z.looseObject({
