@@ -7,12 +7,15 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { nodeId } from "../../src/core/ids.js";
 import { silentLog } from "../../src/core/log.js";
+import { systemClock } from "../../src/core/clock.js";
+import { Trust } from "../../src/core/trust/trust.js";
 import { browse } from "../../src/daemon/discovery/browse.js";
-import { startDiscovery } from "../../src/daemon/discovery/discovery.js";
+import { Introducer } from "../../src/daemon/discovery/introducer.js";
 import type { Announcement, Introduction } from "../../src/daemon/discovery/introduction.js";
 import { rememberPeers } from "../../src/daemon/discovery/known-peers.js";
 import { Mdns } from "../../src/daemon/discovery/mdns.js";
 import { testMulticast } from "../../src/daemon/discovery/self-test.js";
+import { foundCluster } from "../../src/daemon/identity/cluster.js";
 import { until } from "../support/wait.js";
 
 const loopback = { name: "lo", address: "127.0.0.1", internal: true };
@@ -107,7 +110,11 @@ describe("introductions", () => {
       await rememberPeers(home, ["10.0.0.8:50050", "10.0.0.7:50050"]);
       const heard: Introduction[] = [];
       const device = (device_id: string, hostname: string) => ({ device_id, hostname, port: 50_051, agent_port: 50_050 });
-      keep(await startDiscovery({ home, deviceId: "mini1", self: announcement(50_161), devices: [device("mini1", "mini1.local"), device("mini2", "mini2.local")], mdns: false, onIntroduction: (each) => { heard.push(each); }, log: silentLog }));
+      await foundCluster(home, { name: "lab", deviceId: "mini1" });
+      const trust = Trust.open(home);
+      keep({ stop: () => { trust.close(); return Promise.resolve(); } });
+      const config = { device_id: "mini1", devices: [device("mini1", "mini1.local"), device("mini2", "mini2.local")], mdns: false, mdns_interface: undefined, http_port: 8_100, agent_port: 50_161 };
+      await keep(new Introducer({ config, trust, version: "0.1.0", incarnation: () => 1, onIntroduction: (each) => { heard.push(each); }, clock: systemClock, log: silentLog })).start();
       expect(heard).toEqual([
         { source: "config", address: "mini2.local:50050" },
         { source: "join", address: "10.0.0.8:50050" },
