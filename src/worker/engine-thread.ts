@@ -1,0 +1,146 @@
+/**
+ * The thread that computes. It owns the engine and at most one loaded stage, and executes what the main thread sends, one
+ * request after the other. Methods of the engine may block it for as long as a step takes; nothing else lives here.
+ *
+ * A catalogued error answers the request and the thread lives on. A broken invariant, or anything thrown outside a request,
+ * ends the thread, and with it the process: its supervisor starts it again from a known state.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { MinidError, toMinidError } from "../core/errors.js";
+import { InvariantViolation, invariant, unreachable } from "../core/invariant.js";
+import { openCheckpoint } from "../model/checkpoint.js";
+import type { Checkpoint } from "../model/weights.js";
+import { createEngine } from "./engines/create.js";
+import type { Engine } from "./engines/engine.js";
+import { ProgressBoard } from "./progress-board.js";
+import { StageRunner } from "./stage-runner.js";
+import type { Activations, StageInfo, StageLoadOptions, ThreadData, ThreadReply, ThreadRequest, ThreadRequestMessage, ThreadResult } from "./thread-protocol.js";
+
+const memoryReportIntervalMs = 250;
+
+class EngineThread {
+  readonly #board: ProgressBoard;
+  readonly #engines = new Map<string, Engine>();
+  #runner: StageRunner | undefined;
+  /** Open as long as its stage: engines may read it late. */
+  #checkpoint: Checkpoint | undefined;
+  #memoryReportedAt = 0;
+
+  constructor(board: ProgressBoard) { this.#board = board; }
+
+  async execute(request: ThreadRequest): Promise<ThreadResult> {
+    switch (request.kind) {
+      case "load": return this.#load(request.loadNumber, request.options);
+      case "adopt": this.#stage().adopt(request.rank); this.#reportMemory(); return undefined;
+      case "forget": this.#runner?.forget(request.key); return undefined;
+      case "whole": return this.#timed(true, (stage) => ({ sampled: stage.whole(request.ops, request.spans) }));
+      case "beginRing": return this.#timed(true, (stage) => ({ hidden: transferable(stage.beginRing(request.key, request.ops, request.spans)) }));
+      case "finishRing": return this.#timed(false, (stage) => ({ sampled: stage.finishRing(request.key, request.hidden) }));
+      case "pass": return this.#timed(true, (stage) => ({ hidden: transferable(stage.pass(request.ops, request.spans, request.hidden, request.last)) }));
+      default: return unreachable(request);
+    }
+  }
+
+  #stage(): StageRunner {
+    if (!this.#runner) throw new MinidError("not_ready", "no stage is loaded");
+    return this.#runner;
+  }
+
+  #timed<R extends object>(countsAsStep: boolean, compute: (stage: StageRunner) => R): R & { readonly computeMs: number } {
+    const stage = this.#stage();
+    const start = performance.now();
+    const result = compute(stage);
+    const now = performance.now();
+    this.#board.advance();
+    this.#board.computed(now - start, countsAsStep);
+    if (now - this.#memoryReportedAt > memoryReportIntervalMs) this.#reportMemory();
+    return { ...result, computeMs: now - start };
+  }
+
+  #reportMemory(): void {
+    this.#memoryReportedAt = performance.now();
+    const { weightBytes, kvBytes } = this.#runner?.memory() ?? { weightBytes: 0, kvBytes: 0 };
+    this.#board.set("weightBytes", weightBytes);
+    this.#board.set("kvBytes", kvBytes);
+  }
+
+  async #load(loadNumber: number, options: StageLoadOptions): Promise<StageInfo> {
+    // Two stages seldom fit side by side: the old one goes first, whatever becomes of the new one.
+    await this.#unload();
+    const engine = this.#engines.get(options.engine) ?? await createEngine(options.engine);
+    this.#engines.set(options.engine, engine);
+    const checkpoint = await openCheckpoint(options.modelDir);
+    try {
+      const { spec } = checkpoint;
+      const layers = { first: options.layerFirst, end: options.layerEnd };
+      if (layers.end > spec.layerCount) throw new MinidError("invalid_value", `layers ${layers.first} to ${layers.end - 1} were asked for: ${options.modelDir} has ${spec.layerCount}`);
+      const contextMax = Math.min(options.contextMax, spec.maxPositions);
+      const { ownsText, slots, numerics, threads, batchMax } = options;
+      const stage = await engine.load({
+        checkpoint, layers, ownsText, numerics, threads, slots, contextMax, batchMax,
+        onProgress: (loadedBytes, totalBytes) => {
+          if (this.#board.get("cancelledLoad") >= loadNumber) throw new MinidError("cancelled", "another load took the place of this one");
+          this.#board.set("bytesLoaded", loadedBytes);
+          this.#board.set("bytesTotal", totalBytes);
+          this.#board.advance();
+        },
+      });
+      const limits = { slots, contextMax, hiddenSize: spec.hiddenSize, vocabSize: spec.vocabSize, ownsText };
+      this.#runner = new StageRunner({ stage, limits, layers, onProgress: () => { this.#board.advance(); } });
+      this.#checkpoint = checkpoint;
+      this.#board.advance();
+      this.#reportMemory();
+      return { hiddenSize: spec.hiddenSize, contextMax, engine: engine.description, replay: engine.replay };
+    } catch (error) {
+      await checkpoint.close();
+      throw error;
+    }
+  }
+
+  async #unload(): Promise<void> {
+    this.#runner?.dispose();
+    this.#runner = undefined;
+    await this.#checkpoint?.close();
+    this.#checkpoint = undefined;
+    this.#reportMemory();
+  }
+}
+
+/** The same numbers in a buffer of their own, which can be given away. Copies only a view into something larger. */
+function transferable(values: Float32Array): Activations {
+  const { buffer } = values;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === values.byteLength ? new Float32Array(buffer) : new Float32Array(values);
+}
+
+const port = parentPort;
+invariant(port, "engine-thread.ts is started by EngineHost");
+const thread = new EngineThread(new ProgressBoard((workerData as ThreadData).board));
+const queue: ThreadRequestMessage[] = [];
+let running = false;
+
+/** Between requests the event loop turns: some engines free memory only then. */
+const next = (): void => {
+  const message = queue.shift();
+  running = message !== undefined;
+  if (message) void serve(message).finally(() => { setImmediate(next); });
+};
+
+async function serve({ id, request }: ThreadRequestMessage): Promise<void> {
+  let reply: ThreadReply;
+  const transfer: ArrayBuffer[] = [];
+  try {
+    const result = await thread.execute(request);
+    if (result && "hidden" in result) transfer.push(result.hidden.buffer);
+    reply = { id, result };
+  } catch (error) {
+    if (error instanceof InvariantViolation) throw error;
+    const failure = error instanceof MinidError ? error : new MinidError("engine_failed", toMinidError(error).message, { cause: error });
+    reply = { id, errorCode: failure.code, error: failure.message };
+  }
+  port?.postMessage(reply, transfer);
+}
+
+port.on("message", (message: ThreadRequestMessage) => {
+  queue.push(message);
+  if (!running) next();
+});

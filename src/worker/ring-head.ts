@@ -1,0 +1,129 @@
+/**
+ * Rank 0's part in a plan: takes steps, runs its layers, sends frames round the ring, and turns what comes back into tokens.
+ * Several steps are under way at once; results leave in the order in which the steps came, whatever happens to each.
+ *
+ * A frame is known by a key that no other process and no earlier plan has used, so that a frame that was still travelling when
+ * this worker was restarted is not taken for an answer. In a ring of one nothing of this is needed and a step is one request.
+ */
+import { randomInt } from "node:crypto";
+import { MinidError, isErrorCode, toMinidError } from "../core/errors.js";
+import type { CacheOp, Frame, PassFailure, Sampled, Step, StepResult } from "../core/worker-protocol.js";
+import type { EngineHost } from "./engine-host.js";
+import { fromWire, toWire } from "./activations.js";
+import type { Term } from "./fence.js";
+import type { RingLink } from "./ring-link.js";
+
+interface Pending {
+  readonly step: Step;
+  readonly done: (result: StepResult) => void;
+  /** When the frame left for the next rank. */
+  sentAt: number | undefined;
+  computeMs: number;
+  result: StepResult | undefined;
+}
+
+export class RingHead {
+  readonly #host: EngineHost;
+  readonly #term: Term;
+  readonly #link: RingLink | undefined;
+  readonly #pending = new Map<number, Pending>();
+  #nextKey = randomInt(2 ** 47);
+  #onEmpty: (() => void) | undefined;
+
+  /** @param link undefined in a ring of one. */
+  constructor(host: EngineHost, term: Term, link: RingLink | undefined) {
+    this.#host = host;
+    this.#term = term;
+    this.#link = link;
+  }
+
+  get pending(): number { return this.#pending.size; }
+
+  /** @param done called once, in the order of `submit`. */
+  submit(step: Step, done: (result: StepResult) => void): void {
+    const key = this.#nextKey;
+    this.#nextKey += 1;
+    const pending: Pending = { step, done, sentAt: undefined, computeMs: 0, result: undefined };
+    this.#pending.set(key, pending);
+    (this.#link ? this.#sendRound(key, pending, this.#link) : this.#computeWhole(key, pending)).catch((error: unknown) => { this.#fail(key, error); });
+  }
+
+  /** What the last rank made of a step. Unknown keys are of another life: dropped. */
+  returned(frame: Frame): void {
+    const pending = this.#pending.get(frame.stepSeq);
+    if (pending?.sentAt === undefined || pending.result) return;
+    this.#finish(frame.stepSeq, pending, frame.hidden, performance.now() - pending.sentAt).catch((error: unknown) => { this.#fail(frame.stepSeq, error); });
+  }
+
+  failed(failure: PassFailure): void {
+    this.#fail(failure.stepSeq, new MinidError(isErrorCode(failure.errorCode) ? failure.errorCode : "engine_failed", failure.error));
+  }
+
+  /** The ring broke: every step that travels in it is lost. */
+  broken(error: MinidError): void {
+    for (const [key, { sentAt, result }] of Array.from(this.#pending)) if (sentAt !== undefined && !result) this.#fail(key, error);
+  }
+
+  /** The plan is over. */
+  async abandon(error: MinidError): Promise<void> {
+    for (const key of Array.from(this.#pending.keys())) this.#fail(key, error);
+    await this.#link?.close();
+  }
+
+  /** Resolves when nothing is under way. */
+  async empty(): Promise<void> {
+    if (this.#pending.size > 0) await new Promise<void>((resolve) => { this.#onEmpty = resolve; });
+  }
+
+  async #computeWhole(key: number, pending: Pending): Promise<void> {
+    const { sampled, computeMs } = await this.#host.request<"whole">({ kind: "whole", ops: pending.step.ops, spans: pending.step.spans });
+    this.#succeed(key, pending, sampled, computeMs, 0);
+  }
+
+  async #sendRound(key: number, pending: Pending, link: RingLink): Promise<void> {
+    const { ops, spans } = pending.step;
+    const { hidden, computeMs } = await this.#host.request<"beginRing">({ kind: "beginRing", key, ops, spans });
+    if (pending.result) { this.#forget(key); return; }
+    pending.computeMs = computeMs;
+    pending.sentAt = performance.now();
+    link.send({ ...this.#term, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden) });
+  }
+
+  async #finish(key: number, pending: Pending, bytes: Uint8Array, ringMs: number): Promise<void> {
+    const hidden = fromWire(bytes);
+    const { sampled, computeMs } = await this.#host.request<"finishRing">({ kind: "finishRing", key, hidden }, [hidden.buffer]);
+    this.#succeed(key, pending, sampled, pending.computeMs + computeMs, ringMs);
+  }
+
+  #succeed(key: number, pending: Pending, sampled: readonly Sampled[], computeMs: number, ringMs: number): void {
+    this.#settle(key, pending, { stepSeq: pending.step.stepSeq, sampled, errorCode: "", error: "", computeMs, ringMs });
+  }
+
+  #fail(key: number, thrown: unknown): void {
+    const pending = this.#pending.get(key);
+    if (!pending || pending.result) return;
+    const error = toMinidError(thrown);
+    if (this.#link) this.#forget(key);
+    this.#settle(key, pending, { stepSeq: pending.step.stepSeq, sampled: [], errorCode: error.code, error: error.message, computeMs: pending.computeMs, ringMs: 0 });
+  }
+
+  #settle(key: number, pending: Pending, result: StepResult): void {
+    if (pending.result || this.#pending.get(key) !== pending) return;
+    pending.result = result;
+    for (const [first, { result: ready, done }] of this.#pending) {
+      if (!ready) break;
+      this.#pending.delete(first);
+      done(ready);
+    }
+    if (this.#pending.size === 0) this.#onEmpty?.();
+  }
+
+  #forget(key: number): void {
+    this.#host.request<"forget">({ kind: "forget", key }).catch(() => undefined);
+  }
+}
+
+/** The other ranks see no text. */
+function withoutText(op: CacheOp): CacheOp {
+  return op.op === "open" ? { op: "open", open: { slot: op.open.slot, sampling: null, history: [], promptLength: 0 } } : op;
+}

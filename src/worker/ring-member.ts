@@ -1,0 +1,71 @@
+/**
+ * The part of a rank above 0 in a plan: takes a frame from the rank before, runs its layers, hands the result on. A step that
+ * fails here, or further on, is reported backwards on the stream it came from; a broken link breaks that stream too, so that the
+ * break travels back to rank 0 however long the ring is.
+ */
+import { type MinidError, toMinidError } from "../core/errors.js";
+import type { Frame, PassFailure } from "../core/worker-protocol.js";
+import { fromWire, toWire } from "./activations.js";
+import type { EngineHost } from "./engine-host.js";
+import type { RingLink } from "./ring-link.js";
+
+/** The stream on which the rank before sends. */
+export interface Upstream {
+  fail(failure: PassFailure): void;
+  /** Ends the stream with the error. */
+  end(error: MinidError): void;
+}
+
+export interface RingMemberOptions {
+  readonly host: EngineHost;
+  readonly rank: number;
+  /** True on the last rank, which returns only the rows to be sampled. */
+  readonly last: boolean;
+  readonly link: RingLink;
+}
+
+export class RingMember {
+  readonly #options: RingMemberOptions;
+  readonly #accepting = new Set<Promise<void>>();
+  #upstream: Upstream | undefined;
+
+  constructor(options: RingMemberOptions) { this.#options = options; }
+
+  /** Resolves when the frame was passed on, or its failure was reported. */
+  async accept(frame: Frame, upstream: Upstream): Promise<void> {
+    this.#upstream = upstream;
+    const accepting = this.#process(frame, upstream);
+    this.#accepting.add(accepting);
+    await accepting;
+    this.#accepting.delete(accepting);
+  }
+
+  /** Resolves when every frame accepted so far was passed on. */
+  async empty(): Promise<void> { await Promise.all(this.#accepting); }
+
+  failed(failure: PassFailure): void { this.#upstream?.fail(failure); }
+
+  broken(error: MinidError): void {
+    this.#upstream?.end(error);
+    this.#upstream = undefined;
+  }
+
+  upstreamEnded(upstream: Upstream): void { if (this.#upstream === upstream) this.#upstream = undefined; }
+
+  async abandon(error: MinidError): Promise<void> {
+    this.broken(error);
+    await this.#options.link.close();
+  }
+
+  async #process(frame: Frame, upstream: Upstream): Promise<void> {
+    const { host, rank, last, link } = this.#options;
+    try {
+      const hidden = fromWire(frame.hidden);
+      const result = await host.request<"pass">({ kind: "pass", ops: frame.ops, spans: frame.spans, hidden, last }, [hidden.buffer]);
+      link.send({ ...frame, hidden: toWire(result.hidden) });
+    } catch (error) {
+      const { code, message } = toMinidError(error);
+      upstream.fail({ stepSeq: frame.stepSeq, errorCode: code, error: `rank ${rank}: ${message}`, rank });
+    }
+  }
+}

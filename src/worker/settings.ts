@@ -1,0 +1,34 @@
+/**
+ * What a worker process is told: only where it lives and listens. What it computes comes with Load. The names are those of the
+ * agent's configuration in the environment; the agent's JSON file is read by whoever starts both.
+ */
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { MinidError } from "../core/errors.js";
+import type { LogLevel } from "../core/log.js";
+
+export interface WorkerSettings {
+  readonly home: string;
+  readonly host: string;
+  /** 0 takes a free one, which `<home>/run/worker.json` then names. */
+  readonly port: number;
+  readonly logLevel: LogLevel;
+  /** No TLS: tests only. */
+  readonly insecure: boolean;
+}
+
+const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const satisfies readonly LogLevel[];
+const portMax = 65_535;
+
+/** @throws MinidError config_invalid */
+export function workerSettings(environment: Readonly<Record<string, string | undefined>>): WorkerSettings {
+  const home = environment["MINID_HOME"] ?? join(homedir(), ".minid");
+  if (!isAbsolute(home)) throw new MinidError("config_invalid", `MINID_HOME is "${home}": it must be an absolute path`);
+  const portText = environment["MINID_WORKER_PORT"] ?? "50051";
+  const port = Number(portText);
+  if (portText.trim() === "" || !Number.isInteger(port) || port < 0 || port > portMax) throw new MinidError("config_invalid", `MINID_WORKER_PORT is "${portText}": it must be a port number`);
+  const levelText = environment["MINID_LOG_LEVEL"] ?? "info";
+  const logLevel = logLevels.find((level) => level === levelText);
+  if (!logLevel) throw new MinidError("config_invalid", `MINID_LOG_LEVEL is "${levelText}": it must be one of ${logLevels.join(", ")}`);
+  return { home, port, logLevel, host: environment["MINID_GRPC_HOST"] ?? "0.0.0.0", insecure: environment["MINID_INSECURE"] === "1" };
+}

@@ -1,0 +1,167 @@
+/**
+ * Executes steps on one loaded stage, in the engine thread: checks, cache operations, embedding, layers, head, sampling.
+ * One call a step and rank; `beginRing` and `finishRing` are the two halves of rank 0's part when other ranks lie between.
+ *
+ * Invariants: a step that is refused has changed nothing. A sequence samples with the parameters and history its step began
+ * with, even when its slot has been given to another one meanwhile. No number that is not finite leaves this file unnoticed.
+ */
+import { MinidError } from "../core/errors.js";
+import { invariant } from "../core/invariant.js";
+import type { CacheOp, Sampled, StepSpan } from "../core/worker-protocol.js";
+import type { LayerRange } from "../model/spec.js";
+import type { Stage } from "./engines/engine.js";
+import { type StepLimits, checkHidden, checkStep } from "./step-check.js";
+import { type TextSlot, TextSlots } from "./text-slots.js";
+import { allFinite } from "./vocabulary-math.js";
+
+export interface StageRunnerOptions {
+  readonly stage: Stage;
+  readonly limits: StepLimits;
+  readonly layers: LayerRange;
+  /** Called between the parts of a step. */
+  readonly onProgress: () => void;
+}
+
+/** A span of a step under way whose last row is to be sampled. */
+interface Awaited { readonly slot: number; readonly text: TextSlot; readonly position: number }
+
+export class StageRunner {
+  readonly #stage: Stage;
+  readonly #limits: StepLimits;
+  readonly #layers: LayerRange;
+  readonly #onProgress: () => void;
+  readonly #text: TextSlots | undefined;
+  readonly #awaited = new Map<number, readonly Awaited[]>();
+  #rank = 0;
+
+  constructor({ stage, limits, layers, onProgress }: StageRunnerOptions) {
+    this.#stage = stage;
+    this.#limits = limits;
+    this.#layers = layers;
+    this.#onProgress = onProgress;
+    this.#text = limits.ownsText ? new TextSlots(limits.vocabSize) : undefined;
+  }
+
+  /** A new plan begins on this stage: nothing of the old one's sequences stays. @param rank for messages. */
+  adopt(rank: number): void {
+    this.#rank = rank;
+    for (let slot = 0; slot < this.#limits.slots; slot += 1) if (this.#stage.length(slot) > 0) this.#stage.drop(slot);
+    this.#text?.clear();
+    this.#awaited.clear();
+  }
+
+  /** The whole step, in a ring of one. */
+  whole(ops: readonly CacheOp[], spans: readonly StepSpan[]): readonly Sampled[] {
+    const awaited = this.#begin(ops, spans);
+    const hidden = this.#forward(spans, this.#embed(spans));
+    return this.#sample(awaited, lastRows(spans, hidden, this.#limits.hiddenSize));
+  }
+
+  /** Rank 0's layers. @param key under which `finishRing` finds the step again. @returns [rows, hiddenSize]. */
+  beginRing(key: number, ops: readonly CacheOp[], spans: readonly StepSpan[]): Float32Array {
+    const awaited = this.#begin(ops, spans);
+    const hidden = this.#forward(spans, this.#embed(spans));
+    this.#awaited.set(key, awaited);
+    return hidden;
+  }
+
+  /** @param hidden [sampled spans, hiddenSize]: what the last rank returned. */
+  finishRing(key: number, hidden: Float32Array): readonly Sampled[] {
+    const awaited = this.#awaited.get(key);
+    invariant(awaited, "a step is finished that was not begun");
+    this.#awaited.delete(key);
+    checkHidden(hidden, awaited.length, this.#limits.hiddenSize);
+    this.#checkFinite(hidden, "the activations that came back to rank 0 are not finite numbers");
+    return this.#sample(awaited, hidden);
+  }
+
+  /** A step that will not come back. */
+  forget(key: number): void { this.#awaited.delete(key); }
+
+  /** @param hidden [rows, hiddenSize]. @param last returns only the rows to be sampled. */
+  pass(ops: readonly CacheOp[], spans: readonly StepSpan[], hidden: Float32Array, last: boolean): Float32Array {
+    const rows = this.#check(ops, spans);
+    checkHidden(hidden, rows, this.#limits.hiddenSize);
+    this.#checkFinite(hidden, `the activations that reached rank ${this.#rank} are not finite numbers`);
+    for (const op of ops) this.#applyToCache(op);
+    const output = this.#forward(spans, hidden);
+    return last ? lastRows(spans, output, this.#limits.hiddenSize) : output;
+  }
+
+  dispose(): void { this.#stage.dispose(); }
+  memory(): { readonly weightBytes: number; readonly kvBytes: number } { return this.#stage.memory(); }
+
+  #check(ops: readonly CacheOp[], spans: readonly StepSpan[]): number {
+    return checkStep(this.#limits, (slot) => this.#stage.length(slot), (slot) => this.#text?.isOpen(slot) ?? true, ops, spans);
+  }
+
+  #begin(ops: readonly CacheOp[], spans: readonly StepSpan[]): readonly Awaited[] {
+    const text = this.#text;
+    if (!text) throw new MinidError("invalid_value", `rank ${this.#rank} was sent a step with text, which only rank 0 takes`);
+    this.#check(ops, spans);
+    const prepared = ops.map((op) => (op.op === "open" ? text.prepare(op.open) : undefined));
+    for (const [i, op] of ops.entries()) {
+      const opened = prepared[i];
+      if (op.op === "open" && opened) text.open(op.open.slot, opened);
+      else if (op.op === "drop") text.drop(op.drop.slot);
+      this.#applyToCache(op);
+    }
+    const awaited: Awaited[] = [];
+    for (const { slot, position, rows, tokens, sample } of spans) {
+      const slotText = text.get(slot);
+      slotText.feed(position, tokens);
+      if (sample) awaited.push({ slot, text: slotText, position: position + rows });
+    }
+    return awaited;
+  }
+
+  #applyToCache(op: CacheOp): void {
+    switch (op.op) {
+      case "open": return;
+      case "copy": this.#stage.copy(op.copy.from, op.copy.to, op.copy.length); return;
+      case "drop": this.#stage.drop(op.drop.slot); return;
+      default: invariant(false, "checkStep lets no unknown operation pass");
+    }
+  }
+
+  #embed(spans: readonly StepSpan[]): Float32Array {
+    const tokens = new Int32Array(spans.reduce((sum, { rows }) => sum + rows, 0));
+    let at = 0;
+    for (const span of spans) { tokens.set(span.tokens, at); at += span.rows; }
+    return tokens.length === 0 ? new Float32Array(0) : this.#stage.embed(tokens);
+  }
+
+  #forward(spans: readonly StepSpan[], hidden: Float32Array): Float32Array {
+    if (spans.length === 0) return hidden;
+    const output = this.#stage.forward(spans, hidden, this.#onProgress);
+    this.#checkFinite(output, `layers ${this.#layers.first} to ${this.#layers.end - 1} (rank ${this.#rank}) computed numbers that are not finite`);
+    return output;
+  }
+
+  #sample(awaited: readonly Awaited[], hidden: Float32Array): readonly Sampled[] {
+    const text = this.#text;
+    if (awaited.length === 0 || !text) return [];
+    const logits = this.#stage.head(hidden);
+    this.#onProgress();
+    const { vocabSize } = this.#limits;
+    return awaited.map(({ slot, text: slotText, position }, row) => text.sample(slot, slotText, position, logits.subarray(row * vocabSize, (row + 1) * vocabSize)));
+  }
+
+  #checkFinite(values: Float32Array, message: string): void {
+    if (!allFinite(values)) throw new MinidError("engine_failed", message);
+  }
+}
+
+/** The last row of each span that samples. */
+function lastRows(spans: readonly StepSpan[], hidden: Float32Array, hiddenSize: number): Float32Array {
+  const count = spans.reduce((sum, { sample }) => sum + (sample ? 1 : 0), 0);
+  if (count * hiddenSize === hidden.length) return hidden;
+  const picked = new Float32Array(count * hiddenSize);
+  let row = 0;
+  let at = 0;
+  for (const span of spans) {
+    row += span.rows;
+    if (span.sample) { picked.set(hidden.subarray((row - 1) * hiddenSize, row * hiddenSize), at); at += hiddenSize; }
+  }
+  return picked;
+}

@@ -1,0 +1,94 @@
+/**
+ * Is a step possible on this stage? Decided before anything of it is done, so that a step is applied whole or not at all.
+ * Everything that arrives is suspect: a step may come from a confused or hostile peer, and must never reach native code with
+ * a slot, position or size that the stage does not have.
+ */
+import { MinidError } from "../core/errors.js";
+import { type CacheOp, type StepSpan, stepRowsMax } from "../core/worker-protocol.js";
+
+export interface StepLimits {
+  readonly slots: number;
+  readonly contextMax: number;
+  readonly hiddenSize: number;
+  readonly vocabSize: number;
+  /** Rank 0: spans carry tokens, `open` carries sampling and history. */
+  readonly ownsText: boolean;
+}
+
+export const cacheOpsMax = 1_024;
+
+const refuse = (message: string): never => { throw new MinidError("invalid_value", `step refused: ${message}`); };
+
+/**
+ * @param lengthOf tokens that a slot's cache holds now.
+ * @param isOpen whether a slot has sampling and history (rank 0).
+ * @returns the rows of all spans together.
+ * @throws MinidError invalid_value, or stage_lost when a span builds on tokens that this stage does not hold.
+ */
+export function checkStep(limits: StepLimits, lengthOf: (slot: number) => number, isOpen: (slot: number) => boolean, ops: readonly CacheOp[], spans: readonly StepSpan[]): number {
+  if (ops.length > cacheOpsMax) refuse(`${ops.length} cache operations, at most ${cacheOpsMax}`);
+  if (spans.length > limits.slots) refuse(`${spans.length} spans for ${limits.slots} slots`);
+  const lengths = new Map<number, number>();
+  const opened = new Map<number, boolean>();
+  const length = (slot: number): number => lengths.get(slot) ?? lengthOf(slot);
+  const checkSlot = (slot: number): void => { if (!Number.isInteger(slot) || slot < 0 || slot >= limits.slots) refuse(`slot ${slot}, the stage has ${limits.slots}`); };
+  const checkTokens = (tokens: readonly number[], what: string): void => {
+    for (const token of tokens) if (!Number.isInteger(token) || token < 0 || token >= limits.vocabSize) refuse(`${what} holds token ${token}, the vocabulary has ${limits.vocabSize}`);
+  };
+
+  for (const op of ops) {
+    switch (op.op) {
+      case "open": {
+        const { slot, sampling, history, promptLength } = op.open;
+        checkSlot(slot);
+        if (!limits.ownsText) break;
+        if (!sampling) refuse(`slot ${slot} is opened without sampling`);
+        if (history.length > limits.contextMax) refuse(`slot ${slot} is opened with ${history.length} tokens, the context holds ${limits.contextMax}`);
+        if (promptLength > history.length) refuse(`slot ${slot} is opened with a prompt of ${promptLength} in a history of ${history.length} tokens`);
+        checkTokens(history, `the history of slot ${slot}`);
+        opened.set(slot, true);
+        break;
+      }
+      case "copy": {
+        const { from, to, length: count } = op.copy;
+        checkSlot(from);
+        checkSlot(to);
+        if (from === to) refuse(`slot ${from} is copied onto itself`);
+        if (count > limits.contextMax) refuse(`${count} tokens are copied, a slot holds ${limits.contextMax}`);
+        if (count > length(from)) throw new MinidError("stage_lost", `${count} tokens of slot ${from} are to be copied, it holds ${length(from)} here: its cache was lost`);
+        lengths.set(to, count);
+        break;
+      }
+      case "drop": {
+        checkSlot(op.drop.slot);
+        lengths.set(op.drop.slot, 0);
+        opened.set(op.drop.slot, false);
+        break;
+      }
+      default: refuse("a cache operation of unknown kind");
+    }
+  }
+
+  let rowsTotal = 0;
+  const seen = new Set<number>();
+  for (const { slot, position, rows, tokens, sample } of spans) {
+    checkSlot(slot);
+    if (seen.has(slot)) refuse(`slot ${slot} has two spans`);
+    seen.add(slot);
+    if (!Number.isInteger(rows) || rows < 1) refuse(`slot ${slot} has a span of ${rows} rows`);
+    rowsTotal += rows;
+    if (rowsTotal > stepRowsMax) refuse(`more than ${stepRowsMax} rows`);
+    if (!Number.isInteger(position) || position < 0 || position + rows > limits.contextMax) refuse(`slot ${slot} reaches position ${position + rows}, the context holds ${limits.contextMax}`);
+    if (position > length(slot)) throw new MinidError("stage_lost", `slot ${slot} holds ${length(slot)} tokens here, the step goes on from ${position}: its cache was lost`);
+    if (!limits.ownsText) continue;
+    if (tokens.length !== rows) refuse(`slot ${slot} has ${tokens.length} tokens for ${rows} rows`);
+    checkTokens(tokens, `slot ${slot}`);
+    if (!(opened.get(slot) ?? isOpen(slot))) refuse(`slot ${slot} is not open${sample ? "" : " (every sequence is opened, also before it samples)"}`);
+  }
+  return rowsTotal;
+}
+
+/** @throws MinidError invalid_value when the activations are not [rows, hiddenSize]. */
+export function checkHidden(hidden: Float32Array, rows: number, hiddenSize: number): void {
+  if (hidden.length !== rows * hiddenSize) refuse(`${hidden.length} activations for ${rows} rows of ${hiddenSize}`);
+}

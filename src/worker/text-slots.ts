@@ -1,0 +1,87 @@
+/**
+ * What rank 0 knows of each sequence besides its cache: the sampling parameters and the tokens so far. With the logits that is
+ * all the next token depends on.
+ *
+ * A token that is fed where the history says otherwise replaces it, and what followed there is gone: so a sequence may be
+ * rewound without being opened again. Sampling looks only at the tokens before its position.
+ */
+import { invariant } from "../core/invariant.js";
+import type { OpenSlot, Sampled } from "../core/worker-protocol.js";
+import { Sampler } from "./sampler.js";
+import { type SamplingParams, samplingParams } from "./sampling-params.js";
+
+const historyRoom = 256;
+
+export class TextSlots {
+  readonly #vocabSize: number;
+  readonly #sampler: Sampler;
+  readonly #slots = new Map<number, TextSlot>();
+
+  constructor(vocabSize: number) {
+    this.#vocabSize = vocabSize;
+    this.#sampler = new Sampler(vocabSize);
+  }
+
+  /** @throws MinidError invalid_value for parameters out of range. */
+  prepare({ sampling, history, promptLength }: OpenSlot): TextSlot {
+    invariant(sampling, "checkStep lets no slot be opened without sampling");
+    return new TextSlot(samplingParams(sampling, this.#vocabSize), history, promptLength);
+  }
+
+  open(slot: number, text: TextSlot): void { this.#slots.set(slot, text); }
+
+  isOpen(slot: number): boolean { return this.#slots.has(slot); }
+  drop(slot: number): void { this.#slots.delete(slot); }
+  clear(): void { this.#slots.clear(); }
+
+  get(slot: number): TextSlot {
+    const text = this.#slots.get(slot);
+    invariant(text, "checkStep lets no slot be used that is not open");
+    return text;
+  }
+
+  /** Samples the token at `position` and adds it to the history. @param text as it was when the step began: the slot may serve another sequence by now. */
+  sample(slot: number, text: TextSlot, position: number, logits: Float32Array): Sampled {
+    const sampled = this.#sampler.sample({ logits, params: text.params, position, history: text.before(position), promptLength: text.promptLength });
+    text.feed(position, [sampled.token]);
+    return { slot, ...sampled };
+  }
+}
+
+export class TextSlot {
+  readonly params: SamplingParams;
+  readonly promptLength: number;
+  #tokens: Int32Array;
+  #length: number;
+
+  constructor(params: SamplingParams, history: readonly number[], promptLength: number) {
+    this.params = params;
+    this.promptLength = promptLength;
+    this.#tokens = new Int32Array(history.length + historyRoom);
+    this.#tokens.set(history);
+    this.#length = history.length;
+  }
+
+  /** The tokens before a position: fewer than `position` when some were never told. */
+  before(position: number): Int32Array { return this.#tokens.subarray(0, Math.min(position, this.#length)); }
+
+  /** Tokens at [position, position + tokens.length), as fed to the model or sampled from it. */
+  feed(position: number, tokens: readonly number[]): void {
+    // A gap cannot be filled: those tokens were cached before the slot was opened with a shorter history.
+    if (position > this.#length) return;
+    this.#reserve(position + tokens.length);
+    for (const [i, token] of tokens.entries()) {
+      const at = position + i;
+      if (at < this.#length && this.#tokens[at] === token) continue;
+      this.#tokens[at] = token;
+      this.#length = at + 1;
+    }
+  }
+
+  #reserve(length: number): void {
+    if (length <= this.#tokens.length) return;
+    const larger = new Int32Array(Math.max(length, this.#tokens.length * 2));
+    larger.set(this.#tokens);
+    this.#tokens = larger;
+  }
+}

@@ -1,0 +1,56 @@
+/** What the main thread and the engine thread say to each other. Activations change hands by transfer, never by copy. */
+import type { ErrorCode } from "../core/errors.js";
+import type { CacheOp, Sampled, StepSpan } from "../core/worker-protocol.js";
+import type { EngineName, Numerics } from "./engines/engine.js";
+
+export interface ThreadData { readonly board: SharedArrayBuffer }
+
+/** What decides whether two loads are the same stage: equal options, equal stage. */
+export interface StageLoadOptions {
+  readonly modelDir: string;
+  readonly layerFirst: number;
+  readonly layerEnd: number;
+  readonly ownsText: boolean;
+  readonly engine: EngineName;
+  readonly numerics: Numerics;
+  readonly threads: number;
+  readonly slots: number;
+  readonly contextMax: number;
+  readonly batchMax: number;
+}
+
+export interface StageInfo {
+  readonly hiddenSize: number;
+  readonly contextMax: number;
+  readonly engine: string;
+  readonly replay: "prefill" | "decode";
+}
+
+export type Activations = Float32Array<ArrayBuffer>;
+
+export type ThreadRequest =
+  | { readonly kind: "load"; readonly loadNumber: number; readonly options: StageLoadOptions }
+  | { readonly kind: "adopt"; readonly rank: number }
+  | { readonly kind: "whole"; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
+  | { readonly kind: "beginRing"; readonly key: number; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
+  | { readonly kind: "finishRing"; readonly key: number; readonly hidden: Activations }
+  | { readonly kind: "forget"; readonly key: number }
+  | { readonly kind: "pass"; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[]; readonly hidden: Activations; readonly last: boolean };
+
+/** `id` pairs request and reply; requests are executed in the order they are sent. */
+export interface ThreadRequestMessage { readonly id: number; readonly request: ThreadRequest }
+
+export interface ThreadResults {
+  readonly load: StageInfo;
+  readonly adopt: undefined;
+  readonly whole: { readonly sampled: readonly Sampled[]; readonly computeMs: number };
+  readonly beginRing: { readonly hidden: Activations; readonly computeMs: number };
+  readonly finishRing: { readonly sampled: readonly Sampled[]; readonly computeMs: number };
+  readonly forget: undefined;
+  readonly pass: { readonly hidden: Activations; readonly computeMs: number };
+}
+export type ThreadResult = ThreadResults[keyof ThreadResults];
+
+export type ThreadReply =
+  | { readonly id: number; readonly result: ThreadResult }
+  | { readonly id: number; readonly errorCode: ErrorCode; readonly error: string };
