@@ -1,0 +1,275 @@
+/**
+ * Real nodes on this machine, for tests, the demo and the chaos suite:
+ *
+ *   const cluster = await startCluster({ nodes: 2 });
+ *   try {
+ *     const answer = await cluster.nodes[1]!.ask({ prompt: "Tell me a story.", maxTokens: 64 });
+ *     await cluster.nodes[0]!.kill("worker");
+ *     await cluster.ready();
+ *   } finally { await cluster.stop(); }
+ *
+ * Each node is `minid up` with a home, ports and processes of its own on 127.0.0.1, found through its join token and not by
+ * multicast. Waits are for conditions. `stop()` leaves no process and no file behind; MINID_KEEP=1 keeps the homes for reading.
+ */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { isAlive, killProcess, processStartTime, type ProcessIdentity } from "../../src/core/process-identity.js";
+import { readRunFile, type Role } from "../../src/core/run-file.js";
+import type { StatusSnapshot } from "../../src/daemon/status.js";
+import { type Answer, ask, type Question } from "./answer.js";
+import { until } from "./wait.js";
+
+const run = promisify(execFile);
+
+export type Part = "agent" | "worker" | "pm2" | "node";
+
+export interface ClusterOptions {
+  readonly nodes: number;
+  /** Id or directory; default: the embedded model. */
+  readonly model?: string;
+  /** Flags of `minid up` for every node, without the dashes: `{ threads: 1 }`. */
+  readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /** More flags for one node, by index. */
+  readonly settingsOf?: (index: number) => Readonly<Record<string, string | number | boolean>>;
+  /** The checkout whose dist/ runs; default: the working directory. */
+  readonly root?: string;
+  readonly readyTimeoutMs?: number;
+  /** Told what happens, one line each. */
+  readonly onProgress?: (line: string) => void;
+}
+
+export const readyTimeoutDefaultMs = 120_000;
+const stopTimeoutMs = 40_000;
+
+/** Ports that nobody listens on now, all different. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(Array.from({ length: count }, async () => {
+    const server = createServer();
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return server;
+  }));
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map(async (server) => { server.close(); await once(server, "close"); }));
+  return ports;
+}
+
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const root = options.root ?? process.cwd();
+  const scratch = realpathSync(mkdtempSync(join(tmpdir(), "minid-cluster-")));
+  const ports = await freePorts(3 * options.nodes);
+  const nodes = Array.from({ length: options.nodes }, (_, index) => new ClusterNode({
+    name: `node${index + 1}`, home: join(scratch, `node${index + 1}`), root,
+    httpPort: ports[3 * index]!, agentPort: ports[3 * index + 1]!, workerPort: ports[3 * index + 2]!,
+    settings: { ...(options.model === undefined ? {} : { model: options.model }), ...options.settings, ...options.settingsOf?.(index) },
+  }));
+  const cluster = new Cluster(nodes, scratch, options);
+  try {
+    const [founder, ...others] = nodes;
+    if (!founder) throw new Error("a cluster has at least one node");
+    founder.start();
+    if (others.length > 0) {
+      await founder.listening();
+      for (const node of others) node.start(await founder.token());
+    }
+    await cluster.ready();
+    return cluster;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const logs = nodes.map((node) => node.lastWords()).join("\n");
+    await cluster.stop();
+    throw new Error(`the cluster did not start: ${reason}\n${logs}`, { cause: error });
+  }
+}
+
+export class Cluster {
+  readonly nodes: readonly ClusterNode[];
+  readonly scratch: string;
+  readonly #options: ClusterOptions;
+
+  constructor(nodes: readonly ClusterNode[], scratch: string, options: ClusterOptions) {
+    this.nodes = nodes;
+    this.scratch = scratch;
+    this.#options = options;
+  }
+
+  /** Waits until all running nodes agree on a ready ring of exactly them. @returns rank 0's node. */
+  async ready(timeoutMs = this.#options.readyTimeoutMs ?? readyTimeoutDefaultMs): Promise<ClusterNode> {
+    const running = this.nodes.filter((node) => node.running);
+    return await until(`${running.length} nodes ready`, async () => {
+      const statuses = await Promise.all(running.map((node) => node.status()));
+      const agreed = statuses.every((status) => status.ready && status.world_size === running.length && status.epoch?.counter === statuses[0]?.epoch?.counter && status.plan?.version === statuses[0]?.plan?.version);
+      return agreed ? running.find((_, index) => statuses[index]?.role === "leader") : undefined;
+    }, timeoutMs);
+  }
+
+  /** Rank 0's node, as a running node says. */
+  async leader(): Promise<ClusterNode> {
+    return await until("a leader", async () => {
+      for (const node of this.nodes.filter(({ running }) => running)) {
+        const leader = (await node.status().catch(() => undefined))?.leader?.device_id;
+        const found = this.nodes.find(({ name, running }) => running && name === leader);
+        if (found) return found;
+      }
+      return undefined;
+    });
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.stop()));
+    if (process.env["MINID_KEEP"] === undefined) rmSync(this.scratch, { recursive: true, force: true });
+  }
+}
+
+export interface NodeSetup {
+  readonly name: string;
+  readonly home: string;
+  readonly root: string;
+  readonly httpPort: number;
+  readonly agentPort: number;
+  readonly workerPort: number;
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  /** Where the node is reached; default 127.0.0.1. */
+  readonly host?: string;
+  /** Put before the command, to run it somewhere else: `["ip", "netns", "exec", "a"]`. */
+  readonly prefix?: readonly string[];
+}
+
+const outputBytesMax = 16_384;
+
+export class ClusterNode {
+  readonly name: string;
+  readonly home: string;
+  readonly url: string;
+  readonly setup: NodeSetup;
+  #up: ChildProcess | undefined;
+  #output = "";
+  /** Every process that this node has ever been seen to run. */
+  readonly #seen = new Map<string, ProcessIdentity>();
+
+  constructor(setup: NodeSetup) {
+    this.setup = setup;
+    this.name = setup.name;
+    this.home = setup.home;
+    this.url = `http://${setup.host ?? "127.0.0.1"}:${setup.httpPort}`;
+  }
+
+  /** `minid up` has been started and not ended. */
+  get running(): boolean { return this.#up !== undefined && this.#up.exitCode === null && this.#up.signalCode === null; }
+
+  /** Starts `minid up`; again after a stop or a kill, in the same home. Does not wait. */
+  start(joinToken?: string): void {
+    const { setup } = this;
+    const host = setup.host ?? "127.0.0.1";
+    const settings = { "device-id": setup.name, "http-port": setup.httpPort, "agent-port": setup.agentPort, "worker-port": setup.workerPort, "http-host": host, "grpc-host": host, "advertise-host": host, mdns: false, ...setup.settings };
+    const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    const command = [...(setup.prefix ?? []), process.execPath, this.#cli, "up", "--home", this.home, ...flags, ...(joinToken === undefined ? [] : ["--join", joinToken])];
+    const child = spawn(command[0]!, command.slice(1), { cwd: setup.root, stdio: ["ignore", "pipe", "pipe"], env: this.#environment });
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes: Buffer) => { this.#output = (this.#output + bytes.toString()).slice(-outputBytesMax); });
+    this.#up = child;
+  }
+
+  /** Its agent serves. */
+  async listening(): Promise<void> {
+    await until(`${this.name} listens`, async () => {
+      if (!this.running) throw new Error(`${this.name} ended: ${this.#output}`);
+      return (await fetch(`${this.url}/health/live`, { signal: AbortSignal.timeout(2_000) })).ok;
+    }, readyTimeoutDefaultMs);
+  }
+
+  /** A join token, as `minid token` prints it. */
+  async token(): Promise<string> {
+    const { stdout } = await this.cli("token");
+    return stdout.trim();
+  }
+
+  /** Runs a command of the CLI against this node's home. @throws when it exits with another code than 0. */
+  async cli(command: string, ...args: string[]): Promise<{ stdout: string; stderr: string }> {
+    const [program, ...rest] = [...(this.setup.prefix ?? []), process.execPath, this.#cli, command, "--home", this.home, ...args];
+    return await run(program!, rest, { cwd: this.setup.root, env: this.#environment });
+  }
+
+  async status(): Promise<StatusSnapshot> {
+    const response = await fetch(`${this.url}/distributed/status`, { signal: AbortSignal.timeout(2_000) });
+    const status = await response.json() as StatusSnapshot;
+    this.#see();
+    return status;
+  }
+
+  async ask(question: Question, options: { readonly onToken?: (count: number) => void; readonly signal?: AbortSignal } = {}): Promise<Answer> {
+    const model = (await this.status()).model.id;
+    return await ask(this.url, model, question, options);
+  }
+
+  /** The pid that /distributed/status gives, else the run file's: a frozen agent answers nothing. */
+  async pid(part: "agent" | "worker"): Promise<number> {
+    const self = (await this.status().catch(() => undefined))?.devices.find((device) => device.self);
+    const pid = self?.[part]?.pid ?? readRunFile(this.home, part)?.pid;
+    if (pid === undefined) throw new Error(`${this.name} has no ${part}`);
+    return pid;
+  }
+
+  /**
+   * Sends a signal by pid. `node` is the whole machine at once: `minid up`, pm2, agent and worker.
+   * @returns the processes that got it.
+   */
+  async signal(part: Part, signal: "SIGKILL" | "SIGSTOP" | "SIGCONT" | "SIGTERM"): Promise<ProcessIdentity[]> {
+    this.#see();
+    const roles: Role[] = part === "node" ? ["pm2", "agent", "worker"] : [part];
+    const targets = roles.flatMap((role) => readRunFile(this.home, role) ?? []);
+    if (part === "node" && this.#up?.pid !== undefined && this.running) targets.unshift({ pid: this.#up.pid, startTime: processStartTime(this.#up.pid), incarnation: "", port: 0 });
+    return targets.filter((target) => killProcess(target, signal));
+  }
+
+  async kill(part: Part): Promise<void> {
+    const killed = await this.signal(part, "SIGKILL");
+    await until(`${part} of ${this.name} is dead`, () => !killed.some(isAlive));
+    if (part === "node") await this.#ended();
+  }
+
+  /** SIGTERM to `minid up`, as Ctrl-C would; SIGKILL for whatever is left. @returns its exit code. */
+  async stop(): Promise<number> {
+    this.#see();
+    await this.signal("node", "SIGCONT");
+    if (this.running) this.#up?.kill("SIGTERM");
+    const code = await this.#ended();
+    this.#see();
+    for (const process of this.#seen.values()) killProcess(process);
+    await until(`${this.name} leaves no process behind`, () => ![...this.#seen.values()].some(isAlive));
+    return code;
+  }
+
+  /** For the message of a failed test. */
+  lastWords(): string {
+    const tail = (file: string) => { try { return readFileSync(join(this.home, "logs", file), "utf8").split("\n").slice(-8).join("\n"); } catch { return "(none)"; } };
+    return `--- ${this.name} (${this.home})\n${this.#output}\n--- agent.log\n${tail("agent.log")}\n--- worker.log\n${tail("worker.log")}`;
+  }
+
+  async #ended(): Promise<number> {
+    const child = this.#up;
+    if (!child) return 0;
+    const timer = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
+    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    clearTimeout(timer);
+    return child.exitCode ?? 137;
+  }
+
+  #see(): void {
+    for (const role of ["pm2", "agent", "worker"] as const) {
+      const found = readRunFile(this.home, role);
+      if (found) this.#seen.set(`${found.pid} ${found.startTime}`, found);
+    }
+  }
+
+  get #cli(): string { return join(this.setup.root, "dist", "cli", "main.js"); }
+
+  get #environment(): NodeJS.ProcessEnv {
+    // Settings of the tests' own surroundings must not leak into nodes.
+    return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MINID_") && name !== "LOCAL_RANK" && name !== "DISTRIBUTED_CONFIG" && !name.startsWith("VITEST")));
+  }
+}
