@@ -1,0 +1,109 @@
+/** A conversation with a node over its HTTP API: the history, one streamed answer at a time, and errors as ours again. */
+import { MinidError, isErrorCode } from "../core/errors.js";
+
+export interface ChatOptions {
+  /** `http://127.0.0.1:8100`, without a slash at the end. */
+  readonly url: string;
+  readonly apiKey?: string;
+  /** Default: the first model that the node serves. */
+  readonly model?: string;
+  readonly system?: string;
+  readonly temperature?: number;
+  readonly maxTokens?: number;
+}
+
+interface Turn { readonly role: "system" | "user" | "assistant"; readonly content: string }
+
+export class ChatClient {
+  readonly #options: ChatOptions;
+  readonly #turns: Turn[] = [];
+  #system: string | undefined;
+  #model: string | undefined;
+
+  constructor(options: ChatOptions) {
+    this.#options = options;
+    this.#system = options.system;
+    this.#model = options.model;
+  }
+
+  get system(): string | undefined { return this.#system; }
+  set system(text: string | undefined) { this.#system = text; }
+
+  /** The conversation begins anew; the system message stays. */
+  forget(): void { this.#turns.length = 0; }
+
+  /** @returns the model's id. @throws MinidError not_running | model_not_found */
+  async model(): Promise<string> {
+    if (this.#model !== undefined) return this.#model;
+    const response = await this.#fetch("/v1/models", {});
+    const { data } = await response.json() as { data: readonly { readonly id: string }[] };
+    if (data[0] === undefined) throw new MinidError("model_not_found", `${this.#options.url} serves no model: minid status says why`);
+    this.#model = data[0].id;
+    return this.#model;
+  }
+
+  /**
+   * The answer as it comes. What came before the signal stopped it stays in the history, so that one can refer to it;
+   * a question that got no answer at all does not.
+   */
+  async* ask(question: string, signal: AbortSignal): AsyncGenerator<string> {
+    const { temperature, maxTokens } = this.#options;
+    const history: Turn[] = [...(this.#system === undefined ? [] : [{ role: "system" as const, content: this.#system }]), ...this.#turns, { role: "user", content: question }];
+    let answer = "";
+    try {
+      const response = await this.#fetch("/v1/chat/completions", {
+        method: "POST", signal,
+        body: JSON.stringify({ model: await this.model(), messages: history, stream: true, ...(temperature !== undefined && { temperature }), ...(maxTokens !== undefined && { max_completion_tokens: maxTokens }) }),
+      });
+      for await (const data of eventData(response)) {
+        if (data === "[DONE]") return;
+        const piece = contentOf(JSON.parse(data));
+        answer += piece;
+        if (piece !== "") yield piece;
+      }
+      throw new MinidError("stage_lost", "the connection ended before the answer was complete: ask again");
+    } catch (thrown) {
+      if (!signal.aborted) throw thrown;
+    } finally {
+      if (answer !== "") this.#turns.push({ role: "user", content: question }, { role: "assistant", content: answer });
+    }
+  }
+
+  async #fetch(path: string, init: RequestInit): Promise<Response> {
+    const { url, apiKey } = this.#options;
+    const headers = { "content-type": "application/json", ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }) };
+    let response: Response;
+    try {
+      response = await fetch(url + path, { ...init, headers });
+    } catch (error) {
+      if (init.signal?.aborted) throw error;
+      throw new MinidError("not_running", `no answer at ${url}: start minid on this machine with: minid up`, { cause: error });
+    }
+    if (response.ok) return response;
+    throw errorOf(await response.json().catch(() => undefined), `${url}${path} answered with HTTP ${response.status}`);
+  }
+}
+
+/** The data of each event; comments and other fields are passed over. */
+async function* eventData(response: Response): AsyncGenerator<string> {
+  if (response.body === null) return;
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const bytes of response.body) {
+    text += decoder.decode(bytes, { stream: true });
+    const blocks = text.split("\n\n");
+    text = blocks.pop() ?? "";
+    for (const block of blocks) if (block.startsWith("data: ")) yield block.slice("data: ".length);
+  }
+}
+
+function contentOf(event: unknown): string {
+  if (typeof event === "object" && event !== null && "error" in event) throw errorOf(event, "the answer broke off");
+  const { choices } = event as { readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[] };
+  return choices?.[0]?.delta?.content ?? "";
+}
+
+function errorOf(body: unknown, otherwise: string): MinidError {
+  const { code, message } = (body as { readonly error?: { readonly code?: unknown; readonly message?: unknown } } | undefined)?.error ?? {};
+  return new MinidError(typeof code === "string" && isErrorCode(code) ? code : "internal_error", typeof message === "string" ? message : otherwise);
+}
