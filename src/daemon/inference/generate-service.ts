@@ -29,7 +29,7 @@ async function serve(call: grpc.ServerWritableStream<GenerateCall, GenerateUpdat
     }
     call.end();
   } catch (error) {
-    if (!gone.signal.aborted) call.destroy(toServiceError(error));
+    if (!gone.signal.aborted) call.emit("error", toServiceError(error));
   }
 }
 

@@ -12,7 +12,8 @@ export interface Client {
   readonly wish: Wish;
   id: number;
   emitted: number[];
-  outcome: "running" | "stop" | "length" | "cancelled" | string;
+  /** `running`, `stop`, `length`, `cancelled`, or the code it failed with. */
+  outcome: string;
   cachedPromptTokens: number | undefined;
   resumes: number;
 }
@@ -43,8 +44,9 @@ export class SchedulerWorld {
     this.input({ kind: "stepFailed", code: "stage_lost", message: "killed" });
   }
 
-  submit(wish: Wish): Client {
-    const client: Client = { wish, id: 0, emitted: [], outcome: "running", cachedPromptTokens: undefined, resumes: 0 };
+  /** @param emitted what the client holds of the answer already. */
+  submit(wish: Wish, emitted: readonly number[] = []): Client {
+    const client: Client = { wish, id: 0, emitted: [...emitted], outcome: "running", cachedPromptTokens: undefined, resumes: 0 };
     this.clients.push(client);
     this.#send(client);
     return client;

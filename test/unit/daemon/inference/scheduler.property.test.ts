@@ -1,5 +1,5 @@
 /** Whatever arrives, leaves or breaks: every answer is the one that an undisturbed run gives, and nothing is left behind. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { RingPlan } from "../../../../src/daemon/inference/scheduler-types.js";
 import { type Wish, SchedulerWorld } from "./scheduler-world.js";
@@ -7,7 +7,7 @@ import { type Wish, SchedulerWorld } from "./scheduler-world.js";
 const plans: fc.Arbitrary<RingPlan> = fc.record({
   worldSize: fc.integer({ min: 1, max: 3 }),
   slots: fc.integer({ min: 1, max: 8 }),
-  kvTokensMax: fc.integer({ min: 200, max: 700 }),
+  kvTokensMax: fc.oneof(fc.integer({ min: 200, max: 260 }), fc.integer({ min: 260, max: 700 })),
   contextMax: fc.constantFrom(120, 200),
   batchMax: fc.integer({ min: 1, max: 4 }),
   prefillChunk: fc.constantFrom(2, 5, 16, 128),
@@ -18,15 +18,16 @@ const plans: fc.Arbitrary<RingPlan> = fc.record({
 const wishes: fc.Arbitrary<Wish> = fc.record({
   prompt: fc.tuple(fc.integer({ min: 0, max: 1 }), fc.integer({ min: 0, max: 60 }), fc.array(fc.nat(39), { minLength: 1, maxLength: 20 }))
     .map(([text, shared, own]) => [...Array.from({ length: shared }, (_, at) => (at * (text + 3)) % 40), ...own]),
-  maxTokens: fc.integer({ min: 1, max: 30 }),
+  maxTokens: fc.integer({ min: 1, max: 60 }),
   seed: fc.integer({ min: 0, max: 3 }),
   stopTokens: fc.constantFrom<readonly number[]>([], [7], [3, 11]),
   priority: fc.constantFrom("interactive" as const, "batch" as const),
 });
 
-type Action = { kind: "submit"; wish: Wish } | { kind: "turns"; count: number } | { kind: "cancel"; which: number } | { kind: "lose" } | { kind: "replan" } | { kind: "tick"; elapsedMs: number };
+type Action = { kind: "submit"; wish: Wish } | { kind: "goOn"; which: number; own: number[]; maxTokens: number } | { kind: "turns"; count: number } | { kind: "cancel"; which: number } | { kind: "lose" } | { kind: "replan" } | { kind: "tick"; elapsedMs: number };
 const actions: fc.Arbitrary<Action> = fc.oneof(
   { weight: 6, arbitrary: wishes.map((wish): Action => ({ kind: "submit", wish })) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("goOn" as const), which: fc.nat(50), own: fc.array(fc.nat(39), { maxLength: 6 }), maxTokens: fc.integer({ min: 1, max: 40 }) }) },
   { weight: 6, arbitrary: fc.integer({ min: 1, max: 12 }).map((count): Action => ({ kind: "turns", count })) },
   { weight: 2, arbitrary: fc.nat(50).map((which): Action => ({ kind: "cancel", which })) },
   { weight: 1, arbitrary: fc.constant<Action>({ kind: "lose" }) },
@@ -40,6 +41,13 @@ function play(plan: RingPlan, steps: readonly Action[]): SchedulerWorld {
   for (const action of steps) {
     switch (action.kind) {
       case "submit": world.submit(action.wish); break;
+      case "goOn": {
+        // The next turn of a conversation: its prompt holds an earlier prompt and what was answered so far.
+        const client = world.clients[action.which % Math.max(1, world.clients.length)];
+        const prompt = client ? [...client.wish.prompt, ...client.emitted, ...action.own].slice(0, plan.contextMax - 1) : [];
+        if (prompt.length > 0) world.submit({ prompt, maxTokens: action.maxTokens });
+        break;
+      }
       case "turns": for (let turn = 0; turn < action.count; turn += 1) world.turn(); break;
       case "cancel": { const client = world.clients[action.which % Math.max(1, world.clients.length)]; if (client) world.cancel(client); break; }
       case "lose": world.lose(); world.ready(plan); break;
@@ -72,7 +80,7 @@ describe("the scheduler over random arrivals, cancels and failures", () => {
       world.input({ kind: "tick" });
       world.drain(2);
       expect(world.ring?.held).toBe(0);
-    }), { numRuns: 400 });
+    }), { numRuns: 600 });
   });
 
   it("decides the same from the same inputs", () => {
