@@ -4,6 +4,10 @@ const { homedir } = require("node:os");
 const { join } = require("node:path");
 
 const home = process.env.MINID_HOME || join(homedir(), ".minid");
+// The bounds of a graceful stop: the agent drains, then ends its clients' answers; the worker computes on for it until it is gone.
+const drainTimeoutMs = Number(process.env.MINID_DRAIN_TIMEOUT_MS || 10_000);
+const agentStopMs = 2 * drainTimeoutMs + 10_000;
+const workerStopMs = agentStopMs + 16_000;
 const dist = process.env.MINID_DIST || join(__dirname, "dist");
 
 /** @param killTimeoutMs between SIGTERM and SIGKILL: the process's own bound on a graceful stop plus a margin. */
@@ -32,7 +36,7 @@ const app = (role, script, killTimeoutMs) => ({
 
 module.exports = {
   apps: [
-    app("agent", "daemon/main.js", 25_000),
-    app("worker", "worker/main.js", 25_000),
+    app("agent", "daemon/main.js", agentStopMs),
+    app("worker", "worker/main.js", workerStopMs),
   ],
 };

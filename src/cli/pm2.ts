@@ -22,8 +22,9 @@ import { keepPm2Lines, rotateLogs } from "./log-files.js";
 const socketPathBytesMax = 104;
 /** The longest name of a socket that pm2 makes in PM2_HOME. */
 const longestSocketName = "interactor.sock";
-/** More than the kill_timeout of either app (ecosystem.config.cjs): pm2 itself then still has the time to report. */
-const stopTimeoutMs = 28_000;
+/** What stopping takes beyond twice the drain: more than the longest kill_timeout (ecosystem.config.cjs), so that pm2 has the time to report. */
+const stopMarginMs = 30_000;
+const drainTimeoutDefaultMs = 10_000;
 const goneTimeoutMs = 5_000;
 const pollIntervalMs = 20;
 const logCheckIntervalMs = 60_000;
@@ -105,7 +106,7 @@ export function startPm2Runtime(options: Pm2Options): Pm2Runtime {
     if (child.exitCode === null && child.signalCode === null) {
       child.kill("SIGTERM");
       const late = new AbortController();
-      void sleep(stopTimeoutMs, { signal: late.signal, unref: true }).then(() => { child.kill("SIGKILL"); }, () => undefined);
+      void sleep(stopTimeoutMs(options.env), { signal: late.signal, unref: true }).then(() => { child.kill("SIGKILL"); }, () => undefined);
       await exited;
       late.abort();
     }
@@ -113,6 +114,8 @@ export function startPm2Runtime(options: Pm2Options): Pm2Runtime {
   };
   return { child, exited: cleanUp, stop: () => (stopping ??= stop()) };
 }
+
+const stopTimeoutMs = (env: NodeJS.ProcessEnv): number => 2 * Number(env["MINID_DRAIN_TIMEOUT_MS"] ?? drainTimeoutDefaultMs) + stopMarginMs;
 
 function pm2RuntimePath(): string {
   const packageJson = createRequire(import.meta.url).resolve("pm2/package.json");

@@ -17,6 +17,7 @@ import { workerService } from "../core/worker-client.js";
 import { EngineHost } from "./engine-host.js";
 import { EpochStore } from "./epoch-store.js";
 import { LoopLag } from "./loop-lag.js";
+import { agentGone } from "./outlive-agent.js";
 import { PhaseClock } from "./phase-clock.js";
 import { probeReply } from "./probe.js";
 import { WorkerService } from "./service.js";
@@ -25,6 +26,8 @@ import { StageControl } from "./stage-control.js";
 
 /** The step in flight may be a long prefill chunk; what is not finished by then is resumed elsewhere. */
 const drainTimeoutMs = 15_000;
+/** The agent drains and ends its answers meanwhile; its own bound is pm2's kill_timeout (ecosystem.config.cjs). */
+const agentStopMsMax = 300_000;
 const loopStillMsMax = 20_000;
 const clusterPollIntervalMs = 200;
 const messageBytesMax = 64 << 20;
@@ -45,7 +48,7 @@ async function run(settings: WorkerSettings, log: Log): Promise<void> {
     log.info({ reason }, "worker leaving");
     lifecycle.stop(reason).then(() => process.exit(0), (error: unknown) => { fail(log, error); });
   };
-  process.once("SIGTERM", () => { leave("SIGTERM"); });
+  process.once("SIGTERM", () => { void agentGone(settings.home, agentStopMsMax).then(() => { leave("SIGTERM"); }); });
   process.once("SIGINT", () => { leave("SIGINT"); });
   onSupervisorGone(() => { leave("the supervisor is gone"); });
 

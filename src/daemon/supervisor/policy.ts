@@ -79,7 +79,7 @@ class Turn {
     // Whoever survived a kill (it was not sent: the pid was somebody else's) and is well again may go on.
     if (!verdict && this.state.killed && this.#now - this.state.killed.at > bounds.killRepeatMs) this.#set({ killed: undefined });
     if (this.state.outage && this.state.outage.answeredAt === undefined && !this.state.killed) this.#answeredAgain(this.state.outage.foundAt);
-    if (verdict) this.#kill({ pid: reply.pid, incarnation: reply.incarnation }, verdict.reason, verdict.text);
+    if (verdict) this.#kill(process?.incarnation === reply.incarnation ? process : { pid: reply.pid, incarnation: reply.incarnation }, verdict.reason, verdict.text);
   }
 
   probeFailed(input: Extract<SupervisorInput, { kind: "probeFailed" }>): void {
@@ -184,7 +184,8 @@ class Turn {
   #kill(process: WorkerProcess, reason: KillReason, text: string): void {
     const { killed } = this.state;
     if (killed?.incarnation === process.incarnation && this.#now - killed.at < bounds.killRepeatMs) return;
-    this.#found(this.state.worker?.lastAnswerAt ?? this.#now);
+    const { worker } = this.state;
+    this.#found(worker ? millis(worker.lastAnswerAt - worker.stillMs) : this.#now);
     this.#set({ killed: { incarnation: process.incarnation, reason, at: this.#now } });
     this.#effect({ kind: "kill", process, reason, text });
     this.#set({ probe: { ...this.state.probe, dueAt: millis(this.#now + bounds.failingProbeIntervalMs) } });
