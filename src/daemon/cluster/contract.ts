@@ -46,6 +46,7 @@ export interface DurableRecord {
   readonly incarnation: number;
   /** Highest epoch ever seen or announced; a new term has a higher counter. */
   readonly epoch: Epoch;
+  readonly planVersion: number;
   readonly forgotten: readonly NodeId[];
   /** Introductions for the next start. */
   readonly peers: readonly { readonly nodeId: NodeId; readonly deviceId: string; readonly addresses: readonly string[] }[];

@@ -27,6 +27,8 @@ export interface Heartbeat extends Envelope {
   readonly leads?: Epoch;
   /** The plan that the sender holds. */
   readonly plan?: { readonly epoch: Epoch; readonly version: number };
+  /** In words: the sender leads, but no plan is possible. */
+  readonly planless?: string;
   /** Left out once the receiver is known to hold this version. */
   readonly facts?: NodeFacts;
   readonly factsVersion: number;
@@ -55,7 +57,8 @@ export interface ProbeMessage extends Envelope {
 export interface ProbeAck extends Envelope {
   readonly type: "probe-ack";
   readonly origin: NodeId;
-  /** The `seq` of the probe. */
+  /** Incarnation and `seq` of the probe. */
+  readonly echoIncarnation: number;
   readonly echo: number;
   readonly leads?: Epoch;
 }

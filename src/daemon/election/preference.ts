@@ -10,8 +10,10 @@ export interface Candidate {
   readonly facts: NodeFacts | undefined;
 }
 
-/** Can serve as rank 0: is staying, and has a worker that is not crashing over and over. */
-export const eligible = (candidate: Candidate): boolean => candidate.facts !== undefined && !candidate.facts.draining && !candidate.facts.worker.crashLooping;
+/** Can serve as rank 0: is staying, and has a worker that neither crashes over and over nor fails to load. */
+export function eligible({ facts }: Candidate): boolean {
+  return facts !== undefined && !facts.draining && !facts.aside && !facts.worker.crashLooping;
+}
 
 /**
  * Negative when `a` stands before `b`: the eligible first; then whoever led last (its stage is loaded: sticky over a restart of its

@@ -4,6 +4,7 @@
  * Nothing here may change every heartbeat (byte counters, ages): that is `Probe`'s business, between an agent and its own worker.
  */
 import type { Epoch, NodeId } from "../../core/ids.js";
+import type { LayerRange } from "../../model/spec.js";
 
 /** Protocol versions that a node can speak. Two nodes can share a ring when their ranges overlap. */
 export interface ProtocolRange { readonly min: number; readonly max: number }
@@ -14,6 +15,8 @@ export type WorkerPhase = "absent" | "empty" | "loading" | "idle" | "busy" | "fa
 export interface LoadedStage {
   readonly epoch: Epoch;
   readonly planVersion: number;
+  /** What it holds in memory: the next plan leaves layers where they are. */
+  readonly layers?: LayerRange;
 }
 
 export interface WorkerFacts {
@@ -77,6 +80,8 @@ export interface NodeFacts extends LocalFacts {
   readonly protocol: ProtocolRange;
   /** Leaving: holds no stage in new plans, and hands leadership over. */
   readonly draining: boolean;
+  /** Leads, but cannot load its own stage: asks to be relieved as rank 0. */
+  readonly aside: boolean;
   /** Members known to be alive by others' word that this node does not hear itself: broken links the ring must avoid. */
   readonly unheard: readonly NodeId[];
 }

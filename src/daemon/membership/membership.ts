@@ -160,6 +160,7 @@ export class Membership {
     member.facts = member.facts && { ...member.facts, version: -1 };
     member.holdsOurFacts = -1;
     member.plan = undefined;
+    member.planless = undefined;
     member.restarted = restarted;
     if (restarted) this.#events.push({ kind: "restarted", member });
   }
@@ -197,6 +198,7 @@ export class Membership {
     const from = member.state;
     if (from === to) return;
     member.state = to;
+    if (to === "alive" && from !== "suspect") member.joinedAt = now;
     member.since = now;
     member.cause = cause;
     this.#events.push({ kind: "state", member, from, to });

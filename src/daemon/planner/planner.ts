@@ -11,15 +11,18 @@ import { orderRing } from "./order.js";
 import type { Device, ModelShape, PlannerOptions, PlanRank, PlanResult, Ring } from "./plan.js";
 import { whyNot } from "./words.js";
 
+/** Which layers each machine holds in memory now. */
+export type Held = ReadonlyMap<NodeId, LayerRange>;
+
 /**
  * @param devices healthy machines; `devices[0]` is the leader's and becomes rank 0.
- * @param previous the ring in use, whose layers and places are kept where that costs little.
+ * @param held layers and places are kept where that costs little.
  */
-export function planRing(model: ModelShape, devices: readonly Device[], options: PlannerOptions, previous?: Ring): PlanResult {
+export function planRing(model: ModelShape, devices: readonly Device[], options: PlannerOptions, held: Held): PlanResult {
   if (devices.length === 0) return { fits: false, reason: "there is no healthy machine" };
-  const order = orderRing(devices, previous?.ranks.map((rank) => rank.nodeId) ?? []);
+  const order = orderRing(devices, [...held].sort(([, a], [, b]) => a.first - b.first).map(([id]) => id));
   const able = withRoom(model, order.devices, options);
-  const ring = options.use === "all" ? largestRing(model, able, options, previous) : fastestRing(model, able, options, previous);
+  const ring = options.use === "all" ? largestRing(model, able, options, held) : fastestRing(model, able, options, held);
   return ring ? { fits: true, ring } : { fits: false, reason: whyNot(model, order.devices, options) };
 }
 
@@ -30,24 +33,24 @@ function withRoom(model: ModelShape, devices: readonly Device[], options: Planne
 }
 
 /** Everybody; the slowest are left out only when there are more machines than layers. */
-function largestRing(model: ModelShape, devices: readonly Device[], options: PlannerOptions, previous: Ring | undefined): Ring | undefined {
+function largestRing(model: ModelShape, devices: readonly Device[], options: PlannerOptions, held: Held): Ring | undefined {
   const surplus = devices.length - model.layerCount;
-  if (surplus <= 0) return ringOf(model, devices, options, previous);
+  if (surplus <= 0) return ringOf(model, devices, options, held);
   const slowest = slowestFirst(model, devices, options).slice(0, surplus);
-  return ringOf(model, devices.filter((device) => !slowest.includes(device)), options, previous);
+  return ringOf(model, devices.filter((device) => !slowest.includes(device)), options, held);
 }
 
 /** The machines with which one sequence's token takes least time. The present set stays unless another is better by `gainMin`. */
-function fastestRing(model: ModelShape, devices: readonly Device[], options: PlannerOptions, previous: Ring | undefined): Ring | undefined {
+function fastestRing(model: ModelShape, devices: readonly Device[], options: PlannerOptions, held: Held): Ring | undefined {
   const slowest = slowestFirst(model, devices, options);
   let best: Ring | undefined;
   for (let without = Math.max(0, devices.length - model.layerCount); without <= slowest.length; without += 1) {
     const rest = devices.filter((device) => !slowest.slice(0, without).includes(device));
-    const ring = ringOf(model, rest, options, previous);
+    const ring = ringOf(model, rest, options, held);
     if (ring && (!best || ring.stepMs < best.stepMs)) best = ring;
   }
-  const present = previous ? devices.filter((device) => device === devices[0] || previous.ranks.some((rank) => rank.nodeId === device.nodeId)) : [];
-  const kept = present.length > 0 && present.length === previous?.ranks.length ? ringOf(model, present, options, previous) : undefined;
+  const present = devices.filter((device, rank) => rank === 0 || held.has(device.nodeId));
+  const kept = held.size > 0 ? ringOf(model, present, options, held) : undefined;
   return kept && best && kept.stepMs <= best.stepMs / (1 - options.gainMin) ? kept : best;
 }
 
@@ -57,9 +60,8 @@ function slowestFirst(model: ModelShape, devices: readonly Device[], options: Pl
 }
 
 /** A ring of exactly these machines in this order, with as much cache as memory allows; undefined when they cannot hold the model. */
-function ringOf(model: ModelShape, devices: readonly Device[], options: PlannerOptions, previous: Ring | undefined): Ring | undefined {
+function ringOf(model: ModelShape, devices: readonly Device[], options: PlannerOptions, held: Held): Ring | undefined {
   const ring = stagers(model, devices, options);
-  const held = new Map<NodeId, LayerRange>(previous?.ranks.map((rank) => [rank.nodeId, rank.layers]));
   const context = Math.min(options.contextMax, model.contextMax);
   for (const kvTokens of cacheSizes(context, Math.min(options.contextMin, context), options.batchMax)) {
     const cut = cutLayers(model, ring, kvTokens, held, options.gainMin);
