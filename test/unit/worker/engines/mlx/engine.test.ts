@@ -3,11 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { openCheckpoint } from "../../../../../src/model/checkpoint.js";
+import { argmax } from "../../../../../src/model/reference.js";
 import { createMlxEngine, mlxAvailability } from "../../../../../src/worker/engines/mlx/engine.js";
 import type { Numerics, Stage } from "../../../../../src/worker/engines/engine.js";
 import { verifyModel } from "../../../../../src/worker/verify.js";
 
 const fixtures = join(import.meta.dirname, "../../../../fixtures/tiny");
+const embedded = join(import.meta.dirname, "../../../../../models/SmolLM2-135M-Instruct-8bit");
 const dense = ["llama-4bit-g32", "llama-8bit-rope3", "qwen2-8bit-bias", "qwen3-4bit-tied", "qwen3-8bit", "qwen3-bf16-tied"];
 const availability = mlxAvailability();
 if (!availability.ok) console.log(`tests of the mlx engine are skipped: ${availability.remedy}`);
@@ -134,14 +136,33 @@ describe.runIf(availability.ok)("the mlx engine", () => {
     const seen: [number, number][] = [];
     const stage = await createMlxEngine().load({ checkpoint, layers: { first: 1, end: 3 }, ownsText: false, numerics: "fast", threads: 1, slots: 1, contextMax: 64, batchMax: 1, onProgress: (loaded, total) => seen.push([loaded, total]) });
     stages.push(stage);
-    expect(seen.map(([loaded]) => loaded)).toEqual([...seen.map(([loaded]) => loaded)].sort((a, b) => a - b));
-    expect(seen.at(-1)?.[0]).toBe(seen.at(-1)?.[1]);
+    const loaded = seen.map(([bytes]) => bytes);
+    expect(loaded).toEqual(loaded.toSorted((a, b) => a - b));
+    expect(loaded.at(-1)).toBe(seen.at(-1)?.[1]);
     let layers = 0;
     stage.forward([{ slot: 0, position: 0, rows: 3 }], new Float32Array(3 * 128).fill(0.1), () => { layers += 1; });
     expect(layers).toBe(2);
     expect(stage.memory().weightBytes).toBeGreaterThan(100_000);
     expect(() => stage.head(new Float32Array(128))).toThrow("without the text");
     await checkpoint.close();
+  });
+
+  it("answers as the reference does on the embedded model, token by token and in log probability", async () => {
+    const checkpoint = await openCheckpoint(embedded);
+    const stage = await createMlxEngine().load({ checkpoint, layers: { first: 0, end: 30 }, ownsText: true, numerics: "fast", threads: 2, slots: 1, contextMax: 64, batchMax: 1 });
+    stages.push(stage);
+    await checkpoint.close();
+    const [{ prompt, greedy, top5_logprobs: top5 }] = JSON.parse(readFileSync(join(fixtures, "../SmolLM2-135M-Instruct-8bit/reference.json"), "utf8")) as [{ prompt: number[]; greedy: number[]; top5_logprobs: [number, number][][] }];
+    const ids = Int32Array.from([...prompt, ...greedy.slice(0, -1)]);
+    const hidden = stage.forward([{ slot: 0, position: 0, rows: ids.length }], stage.embed(ids), nothing);
+    const logits = stage.head(hidden.subarray((prompt.length - 1) * 576));
+    for (const [step, token] of greedy.entries()) {
+      const row = logits.subarray(step * 49152, (step + 1) * 49152);
+      expect(argmax(row)).toBe(token);
+      const largest = row.reduce((max, logit) => Math.max(max, logit), -Infinity);
+      const logSum = largest + Math.log(row.reduce((sum, logit) => sum + Math.exp(logit - largest), 0));
+      for (const [candidate, logprob] of top5[step] ?? []) expect(Math.abs((row[candidate] ?? NaN) - logSum - logprob)).toBeLessThan(0.001);
+    }
   });
 
   it("refuses a token outside the vocabulary", async () => {
