@@ -6,10 +6,13 @@
 import type { Sequence } from "./sequence.js";
 import type { Prefix, SlotTable } from "./slots.js";
 
+/** Rows that a sequence computes in any case: waiting to save fewer is not worth a step. */
+const gainRowsMin = 2;
+
 /** The best prefix in the cache now, or `wait` when a running sequence will soon hold a longer one. */
 export function findPrefix(sequence: Sequence, running: readonly Sequence[], slots: SlotTable, prefixTokensMin: number): Prefix | "wait" | undefined {
   const best = slots.longestPrefix(sequence.tokens, sequence.sharableMax);
-  const worthWaiting = (best?.length ?? 0) + prefixTokensMin;
+  const worthWaiting = Math.max(prefixTokensMin, (best?.length ?? 0) + gainRowsMin);
   if (sequence.sharableMax < worthWaiting) return best;
   for (const other of running) {
     if (other === sequence || !other.started || other.ended || !other.prefilling) continue;

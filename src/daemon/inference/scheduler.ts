@@ -11,7 +11,7 @@
  *
  * Does not: sample, detokenize, know stop strings, retry, or read a clock.
  */
-import type { ErrorCode } from "../../core/errors.js";
+import { type ErrorCode, catalogue } from "../../core/errors.js";
 import { invariant, unreachable } from "../../core/invariant.js";
 import type { CacheOp, Sampled, StepSpan } from "../../core/worker-protocol.js";
 import { AdmissionQueue, orderMsOf } from "./admission-queue.js";
@@ -23,7 +23,13 @@ import { findPrefix } from "./prefix-sharing.js";
 import { type Rows, chooseRows } from "./step-rows.js";
 
 interface Ring { readonly plan: RingPlan; readonly slots: SlotTable }
-interface StepInFlight { readonly stepSeq: number; readonly sentMs: number; readonly rows: readonly (Rows & { readonly slot: number; readonly sample: boolean })[] }
+interface StepInFlight {
+  readonly stepSeq: number;
+  readonly sentMs: number;
+  readonly rows: readonly (Rows & { readonly slot: number; readonly sample: boolean })[];
+  /** Sequences that began in this step: what a worker finds wrong with a request it finds there. */
+  readonly opened: readonly Sequence[];
+}
 
 export class Scheduler {
   readonly #limits: SchedulerLimits;
@@ -37,6 +43,8 @@ export class Scheduler {
   #inflight: StepInFlight[] = [];
   /** To travel with the next step. */
   #ops: CacheOp[] = [];
+  /** Their `open` is in `#ops`. */
+  #opened: Sequence[] = [];
   #stepSeq = 0;
   #progressMs = 0;
   #busySinceMs = 0;
@@ -54,7 +62,7 @@ export class Scheduler {
       case "submit": this.#submit(input.id, input.request, nowMs, effects); break;
       case "cancel": this.#cancel(input.id, nowMs); break;
       case "stepResult": this.#stepResult(input.stepSeq, input.sampled, nowMs, effects); break;
-      case "stepFailed": this.#loseRing(input.code, input.message, effects); break;
+      case "stepFailed": this.#stepFailed(input.code, input.message, effects); break;
       case "tick": this.#tick(nowMs, effects); break;
       default: unreachable(input);
     }
@@ -98,6 +106,7 @@ export class Scheduler {
     this.#running = [];
     this.#inflight = [];
     this.#ops = [];
+    this.#opened = [];
     this.#ring = undefined;
   }
 
@@ -185,8 +194,10 @@ export class Scheduler {
       const spans = rows.map(({ sequence, rows: count }) => this.#schedule(ring, sequence, count));
       effects.push({ kind: "sendStep", step: { stepSeq: this.#stepSeq, ops: this.#ops, spans } });
       this.#ops = [];
+      const opened = this.#opened;
+      this.#opened = [];
       this.#totals.steps += 1;
-      this.#inflight.push({ stepSeq: this.#stepSeq, sentMs: nowMs, rows: rows.map((entry, index) => ({ ...entry, slot: entry.sequence.slot, sample: spans[index]?.sample ?? false })) });
+      this.#inflight.push({ stepSeq: this.#stepSeq, sentMs: nowMs, rows: rows.map((entry, index) => ({ ...entry, slot: entry.sequence.slot, sample: spans[index]?.sample ?? false })), opened });
     }
   }
 
@@ -217,6 +228,7 @@ export class Scheduler {
       }
     }
     this.#ops.push({ op: "open", open: { slot: slot.index, sampling: sequence.request.sampling, history: [...sequence.tokens], promptLength: sequence.promptLength } });
+    this.#opened.push(sequence);
     slots.hold(slot, sequence.tokens, sequence.scheduled, sequence.prefillEnd);
     sequence.started = true;
     sequence.cachedPromptTokens = Math.min(sequence.scheduled, sequence.promptLength);
@@ -257,6 +269,19 @@ export class Scheduler {
       if (sequence.ended) this.#freeIfDone(sequence, nowMs);
       else if (token) this.#emit(sequence, token, nowMs, effects);
     }
+  }
+
+  /** A worker that calls a request wrong would do so again: who began in that step is told, and nobody else suffers for it. */
+  #stepFailed(code: ErrorCode, message: string, effects: SchedulerEffect[]): void {
+    if (!this.#ring) return;
+    if (!catalogue[code].retryable) {
+      for (const sequence of this.#inflight[0]?.opened ?? []) {
+        if (sequence.ended) continue;
+        sequence.ended = true;
+        effects.push({ kind: "fail", id: sequence.id, code, message });
+      }
+    }
+    this.#loseRing(code, message, effects);
   }
 
   #emit(sequence: Sequence, sampled: Sampled, nowMs: number, effects: SchedulerEffect[]): void {

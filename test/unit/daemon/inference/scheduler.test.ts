@@ -49,6 +49,16 @@ describe("a ring that comes and goes", () => {
     expect(world.input({ kind: "tick" }).map((effect) => effect.kind)).toEqual(["fail", "ringLost"]);
   });
 
+  it("hands a worker's verdict to the request that began in the step, and stage_lost to the others", () => {
+    const world = begin();
+    const innocent = world.submit({ prompt: text(20), maxTokens: 50 });
+    world.turn();
+    const wrong = world.submit({ prompt: text(20, 1), maxTokens: 50 });
+    world.turn();
+    world.input({ kind: "stepFailed", code: "invalid_value", message: "token 99 is not in the vocabulary" });
+    expect([wrong.outcome, innocent.resumes]).toEqual(["invalid_value", 1]);
+  });
+
   it("is lost when it answers for a slot that was not asked", () => {
     const world = begin();
     world.submit({ prompt: text(20), maxTokens: 5 });
