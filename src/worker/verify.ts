@@ -145,8 +145,8 @@ function judge(options: VerifyOptions, layerErrors: readonly number[], cut: CutR
   const tolerance = tolerances[options.numerics];
   const { splitError, logitsError } = cut;
   const largestLogit = reference.logits.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
-  // Both of two logits may be off by the tolerance, towards each other: a margin beyond that cannot be explained by rounding.
-  const wide = 2 * tolerance.logits * largestLogit;
+  // Both of two logits may be off by the error that the prompt's showed, towards each other: a margin beyond that is not explained by rounding.
+  const wide = 2 * logitsError * largestLogit;
   const decided = cut.greedyAgreed.filter((agreed, step) => !agreed && reference.greedyMargin[step]! > wide).length;
   const agreed = cut.greedyAgreed.filter(Boolean).length;
   const of = cut.greedyAgreed.length;
@@ -159,7 +159,7 @@ function judge(options: VerifyOptions, layerErrors: readonly number[], cut: CutR
   for (const [layer, error] of layerErrors.entries()) outside(`hidden state after layer ${layer}`, error, tolerance.layers);
   outside("hidden state after the last stage", splitError, tolerance.layers);
   outside("logits", logitsError, tolerance.logits);
-  if (decided > 0) failures.push(`greedy: ${decided} of ${of} tokens differ where the reference's margin is wider than ${wide.toFixed(3)}`);
+  if (decided > 0) failures.push(`greedy: ${decided} of ${of} tokens differ where the reference's margin is wider than ${wide.toPrecision(2)}`);
   if (tolerance.everyGreedyToken && agreed < of) failures.push(`greedy: only ${agreed} of ${of} tokens agree`);
   return {
     engine: options.engine.description,
