@@ -109,6 +109,8 @@ function fail(log: Log, error: unknown): never {
 }
 
 let log = createLog("worker");
+// What gRPC would print also reaches us as a status, and is logged once.
+grpc.setLogVerbosity(grpc.logVerbosity.NONE);
 try {
   const settings = workerSettings(process.env);
   log = createLog("worker", settings.logLevel);

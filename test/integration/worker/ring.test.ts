@@ -1,0 +1,124 @@
+/** Stages over two and three workers give the bits of one; and what a broken ring does. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../../support/wait.js";
+import { Driver, WorkerProcess, layerCount, loadRequest, loadRing, open, someTokens, span, succeeded, tiny } from "./support.js";
+
+const model = tiny("llama-8bit-rope3");
+const vocabSize = 512;
+const prompt = someTokens(40, vocabSize);
+
+describe("a ring of workers", () => {
+  let first: WorkerProcess, second: WorkerProcess, third: WorkerProcess;
+  beforeAll(async () => { [first, second, third] = await Promise.all([WorkerProcess.start(), WorkerProcess.start(), WorkerProcess.start()]); });
+  afterAll(async () => { await Promise.all([first, second, third].map((worker) => worker.clean())); });
+
+  /** Three sequences at once: greedy, sampled with a seed, and sampled with penalties and a long prompt in odd chunks. */
+  async function threeSequences(planVersion: number): Promise<unknown> {
+    const driver = new Driver(first.client, undefined, planVersion);
+    const results = await Promise.all([
+      driver.generate(0, someTokens(5, vocabSize), 12),
+      driver.generate(1, someTokens(17, vocabSize, 2), 12, { temperature: 0.9, topP: 0.95, seed: 77, topLogprobs: 3 }),
+      driver.generate(2, someTokens(60, vocabSize, 3), 12, { temperature: 1.1, topK: 50, seed: 5, repetitionPenalty: 1.2, presencePenalty: 0.4 }, 23),
+    ]);
+    driver.close();
+    return results;
+  }
+
+  it("gives the same tokens and the same logprobs, bit for bit, on one, two and three workers", async () => {
+    const answers: unknown[] = [];
+    for (const workers of [[first], [first, second], [first, second, third]]) {
+      await loadRing(workers, model, { planVersion: workers.length });
+      answers.push(await threeSequences(workers.length));
+    }
+    expect(answers[1]).toEqual(answers[0]);
+    expect(answers[2]).toEqual(answers[0]);
+  });
+
+  it("answers in the order of the steps, with several in flight and some refused", async () => {
+    await loadRing([first, second, third], model, { planVersion: 10 });
+    const driver = new Driver(first.client, undefined, 10);
+    const results = await Promise.all(Array.from({ length: 12 }, (_, i) => {
+      const slot = i % 3;
+      // Every third step names a slot that the stage does not have.
+      return driver.step([open(slot, prompt)], [span(slot === 2 ? 99 : slot, 0, prompt.slice(0, 20), true)]);
+    }));
+    expect(results.map((result) => result.errorCode)).toEqual(Array.from({ length: 12 }, (_, i) => (i % 3 === 2 ? "invalid_value" : "")));
+    expect(driver.order).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+    driver.close();
+  });
+
+  it("continues from a copied prefix with the bits of a fresh prefill", async () => {
+    await loadRing([first, second], model, { planVersion: 20 });
+    const driver = new Driver(first.client, undefined, 20);
+    const [fresh] = await driver.generate(0, prompt, 1);
+    const result = succeeded(await driver.step([{ op: "copy", copy: { from: 0, to: 3, length: 24 } }, open(3, prompt)], [span(3, 24, prompt.slice(24), true)]));
+    expect(result.sampled[0]).toEqual({ ...fresh, slot: 3 });
+    driver.close();
+  });
+
+  it("keeps a sequence's own sampling when its slot is given away while its step is in the ring", async () => {
+    await loadRing([first, second, third], model, { planVersion: 25 });
+    const driver = new Driver(first.client, undefined, 25);
+    const alone = await driver.generate(0, prompt, 1, { temperature: 1, seed: 9 });
+    const [old] = await Promise.all([
+      driver.step([open(1, prompt, { temperature: 1, seed: 9 })], [span(1, 0, prompt, true)]),
+      driver.step([{ op: "drop", drop: { slot: 1 } }, open(1, [1, 2, 3], { logitBias: { 5: 1e5 } })], [span(1, 0, [1, 2, 3], true)]).then((result) => { expect(succeeded(result).sampled[0]?.token).toBe(5); }),
+    ]);
+    expect(succeeded(old).sampled[0]).toEqual({ ...alone[0], slot: 1 });
+    driver.close();
+  });
+
+  it("finds every slot empty when a new plan takes over the loaded stage, and keeps them for the same plan", async () => {
+    const layers = await layerCount(model);
+    const load = (planVersion: number) => first.client.load(loadRequest(model, layers, { planVersion }));
+    await load(30);
+    const driver = new Driver(first.client, undefined, 30);
+    const [last] = await driver.generate(0, prompt, 1);
+    expect((await load(30)).reused).toBe(true);
+    succeeded(await driver.step([], [span(0, prompt.length, [last?.token ?? 0], true)]));
+    expect((await load(31)).reused).toBe(true);
+    const old = await driver.step([], [span(0, prompt.length, [1], true)]);
+    expect(old.errorCode).toBe("stale_epoch");
+    const next = new Driver(first.client, undefined, 31);
+    const lost = await next.step([open(0, prompt)], [span(0, prompt.length, [1], true)]);
+    expect(lost.errorCode).toBe("stage_lost");
+    next.close();
+  });
+
+  it("lets a newer scheduler's stream take over from an older one", async () => {
+    await loadRing([first], model, { planVersion: 40 });
+    const older = new Driver(first.client, undefined, 40);
+    await older.generate(0, prompt, 1);
+    const newer = new Driver(first.client, undefined, 40);
+    await newer.generate(1, prompt, 1);
+    expect(await until("the older stream ends", () => (older.ended === "open" ? undefined : older.ended))).toMatchObject({ code: "stale_epoch" });
+    newer.close();
+  });
+});
+
+describe("a broken ring", () => {
+  const workers: WorkerProcess[] = [];
+  afterEach(async () => { await Promise.all(workers.splice(0).map((worker) => worker.clean())); });
+
+  it.each(["SIGKILL", "SIGSTOP"] as const)("reports stage_lost for the steps in flight after %s of the last rank, and computes again once that rank is back", async (signal) => {
+    const started = await Promise.all([WorkerProcess.start(), WorkerProcess.start(), WorkerProcess.start()]);
+    workers.push(...started);
+    const [first, second, third] = started;
+    await loadRing(started, model);
+    const driver = new Driver(first.client);
+    const undisturbed = await driver.generate(0, prompt, 4);
+    third.child.kill(signal);
+    const lost = await Promise.all([driver.step([open(1, prompt)], [span(1, 0, prompt, true)]), driver.step([open(2, prompt)], [span(2, 0, prompt, true)])]);
+    expect(lost.map((result) => result.errorCode)).toEqual(["stage_lost", "stage_lost"]);
+    third.child.kill("SIGKILL");
+    await third.exited;
+    const successor = await WorkerProcess.start({ home: third.home, port: third.port });
+    workers.push(successor);
+    await loadRing([first, second, successor], model);
+    const again = await until("the ring computes again", async () => {
+      try { return await driver.generate(0, prompt, 4); } catch { return undefined; }
+    });
+    expect(again).toEqual(undisturbed);
+    driver.close();
+  });
+});
