@@ -12,12 +12,12 @@ export interface Question {
 
 export interface Answer {
   readonly text: string;
-  /** As the API reports them, with the exact log-probability of each. */
+  /** With the exact log-probability of each; only when the question asked for `logprobs`. */
   readonly tokens: readonly { readonly token: string; readonly logprob: number }[];
   readonly finishReason: string;
   readonly completionTokens: number;
   readonly promptTokens: number;
-  /** Longest wait between two tokens. */
+  /** Longest wait between two pieces of text. */
   readonly longestGapMs: number;
   readonly totalMs: number;
 }
@@ -26,12 +26,12 @@ export class AnswerFailed extends Error {
   override readonly name = "AnswerFailed";
   readonly status: number;
   readonly code: string;
-  readonly tokensSoFar: number;
-  constructor(message: string, status: number, code: string, tokensSoFar: number) {
+  readonly piecesSoFar: number;
+  constructor(message: string, status: number, code: string, piecesSoFar: number) {
     super(message);
     this.status = status;
     this.code = code;
-    this.tokensSoFar = tokensSoFar;
+    this.piecesSoFar = piecesSoFar;
   }
 }
 
@@ -48,36 +48,38 @@ export function questionBody(question: Question, model: string, stream = true): 
   const { prompt, maxTokens, temperature = 0, seed = 1, extra = {} } = question;
   return {
     model, messages: [{ role: "user", content: prompt }], max_tokens: maxTokens, temperature, seed,
-    logit_bias: { [endOfTurn]: -100 }, logprobs: true, ...(stream ? { stream: true, stream_options: { include_usage: true } } : {}), ...extra,
+    logit_bias: { [endOfTurn]: -100 }, ...(stream ? { stream: true, stream_options: { include_usage: true } } : {}), ...extra,
   };
 }
 
 /**
- * Asks with streaming. @param onToken called with the number of tokens so far.
+ * Asks with streaming. @param options.onText called with the number of pieces of text so far (a piece is one token, or a few) and the new one.
  * @throws AnswerFailed when the server refuses or ends the stream with an error, or the connection breaks.
  */
-export async function ask(url: string, model: string, question: Question, options: { readonly onToken?: (count: number) => void; readonly signal?: AbortSignal } = {}): Promise<Answer> {
+export async function ask(url: string, model: string, question: Question, options: { readonly onText?: (count: number, piece: string) => void; readonly signal?: AbortSignal } = {}): Promise<Answer> {
   const startedAt = performance.now();
   const tokens: { token: string; logprob: number }[] = [];
   let text = "";
+  let pieces = 0;
   let finishReason = "";
   let usage = { prompt_tokens: 0, completion_tokens: 0 };
   let longestGapMs = 0;
   let lastAt: number | undefined;
   const take = (chunk: Chunk): void => {
-    if (chunk.error) throw new AnswerFailed(chunk.error.message, 200, chunk.error.code, tokens.length);
+    if (chunk.error) throw new AnswerFailed(chunk.error.message, 200, chunk.error.code, pieces);
     if (chunk.usage) usage = chunk.usage;
     const [choice] = chunk.choices ?? [];
     if (!choice) return;
-    text += choice.delta.content ?? "";
+    const { content = "" } = choice.delta;
+    text += content;
     finishReason = choice.finish_reason ?? finishReason;
-    const fresh = choice.logprobs?.content ?? [];
-    if (fresh.length === 0) return;
+    tokens.push(...(choice.logprobs?.content ?? []).map(({ token, logprob }) => ({ token, logprob })));
+    if (content === "") return;
     const now = performance.now();
     if (lastAt !== undefined) longestGapMs = Math.max(longestGapMs, now - lastAt);
     lastAt = now;
-    tokens.push(...fresh.map(({ token, logprob }) => ({ token, logprob })));
-    options.onToken?.(tokens.length);
+    pieces += 1;
+    options.onText?.(pieces, content);
   };
   try {
     const response = await fetch(`${url}/v1/chat/completions`, {
@@ -92,10 +94,10 @@ export async function ask(url: string, model: string, question: Question, option
       if (data === "[DONE]") { done = true; continue; }
       take(JSON.parse(data) as Chunk);
     }
-    if (!done) throw new AnswerFailed("the stream ended without [DONE]", response.status, "cut_off", tokens.length);
+    if (!done) throw new AnswerFailed("the stream ended without [DONE]", response.status, "cut_off", pieces);
   } catch (error) {
     if (error instanceof AnswerFailed) throw error;
-    throw new AnswerFailed(`the connection broke: ${String(error instanceof Error ? error.cause ?? error : error)}`, 0, "connection", tokens.length);
+    throw new AnswerFailed(`the connection broke: ${String(error instanceof Error ? error.cause ?? error : error)}`, 0, "connection", pieces);
   }
   return { text, tokens, finishReason, completionTokens: usage.completion_tokens, promptTokens: usage.prompt_tokens, longestGapMs, totalMs: performance.now() - startedAt };
 }
@@ -115,12 +117,13 @@ async function* events(body: ReadableStream<Uint8Array>): AsyncIterable<string> 
 /** What differs between an answer and the undisturbed one; empty when nothing does. */
 export function differences(got: Answer, undisturbed: Answer): string[] {
   const found: string[] = [];
-  const at = got.tokens.findIndex(({ token }, index) => token !== undisturbed.tokens[index]?.token);
-  if (at >= 0) found.push(`token ${at} is ${JSON.stringify(got.tokens[at]?.token)}, undisturbed ${JSON.stringify(undisturbed.tokens[at]?.token)}`);
-  if (got.tokens.length !== undisturbed.tokens.length) found.push(`${got.tokens.length} tokens, undisturbed ${undisturbed.tokens.length}`);
-  const bits = got.tokens.findIndex(({ logprob }, index) => logprob !== undisturbed.tokens[index]?.logprob);
-  if (at < 0 && bits >= 0) found.push(`logprob of token ${bits} is ${got.tokens[bits]?.logprob}, undisturbed ${undisturbed.tokens[bits]?.logprob}`);
-  if (got.text !== undisturbed.text) found.push("the text differs");
+  if (got.text !== undisturbed.text) {
+    const at = [...got.text].findIndex((character, index) => character !== undisturbed.text[index]);
+    const from = Math.max(0, (at < 0 ? Math.min(got.text.length, undisturbed.text.length) : at) - 20);
+    found.push(`text from character ${from} is ${JSON.stringify(got.text.slice(from, from + 60))}, undisturbed ${JSON.stringify(undisturbed.text.slice(from, from + 60))}`);
+  }
+  const token = got.tokens.findIndex((candidate, index) => candidate.token !== undisturbed.tokens[index]?.token || candidate.logprob !== undisturbed.tokens[index]?.logprob);
+  if (token >= 0) found.push(`token ${token} is ${JSON.stringify(got.tokens[token])}, undisturbed ${JSON.stringify(undisturbed.tokens[token])}`);
   if (got.finishReason !== undisturbed.finishReason) found.push(`finish reason ${got.finishReason}, undisturbed ${undisturbed.finishReason}`);
   if (got.completionTokens !== undisturbed.completionTokens || got.promptTokens !== undisturbed.promptTokens) found.push(`usage ${got.promptTokens}+${got.completionTokens}, undisturbed ${undisturbed.promptTokens}+${undisturbed.completionTokens}`);
   return found;

@@ -201,7 +201,7 @@ export class ClusterNode {
     return status;
   }
 
-  async ask(question: Question, options: { readonly onToken?: (count: number) => void; readonly signal?: AbortSignal } = {}): Promise<Answer> {
+  async ask(question: Question, options: { readonly onText?: (count: number, piece: string) => void; readonly signal?: AbortSignal } = {}): Promise<Answer> {
     const model = (await this.status()).model.id;
     return await ask(this.url, model, question, options);
   }
