@@ -31,6 +31,7 @@ export class Metrics {
   readonly #elections: Counter<"cause">;
   readonly #plans: Counter;
   readonly #memberChanges: Counter<"to">;
+  #readyVersion = 0;
 
   /** @param snapshot the newest status, from memory. */
   constructor(snapshot: () => StatusSnapshot) {
@@ -86,8 +87,11 @@ export class Metrics {
     if (event.kind === "election_won") {
       this.#elections.inc({ cause: event.cause });
       this.#recovery.observe({ cause: event.cause, phase: "elect" }, event.tookMs / 1_000);
-    } else if (event.kind === "ready") this.#recovery.observe({ cause: "plan", phase: "load" }, event.sincePlanMs / 1_000);
-    else if (event.kind === "planned") this.#plans.inc();
+    } else if (event.kind === "ready" && event.version > this.#readyVersion) {
+      // Later times of the same plan are workers that came back: the supervisor tells of those.
+      this.#readyVersion = event.version;
+      this.#recovery.observe({ cause: "plan", phase: "load" }, event.sincePlanMs / 1_000);
+    } else if (event.kind === "planned") this.#plans.inc();
     else if (event.kind === "member") this.#memberChanges.inc({ to: event.to });
   }
 
