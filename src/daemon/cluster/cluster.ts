@@ -10,7 +10,7 @@
 import { type Epoch, type Millis, type NodeId, epochText, sameEpoch } from "../../core/ids.js";
 import { unreachable } from "../../core/invariant.js";
 import type { LeaderChangeCause } from "../election/cause.js";
-import { Election, type ElectionAction, type Electorate } from "../election/election.js";
+import { Election, type ElectionAction, type ElectionConfig, type Electorate } from "../election/election.js";
 import { type Member, adoptProtocol, isLive } from "../membership/member.js";
 import { Membership } from "../membership/membership.js";
 import { SelfDoubt } from "../membership/self-doubt.js";
@@ -38,6 +38,21 @@ const PLAN_RELAY_AFTER_MS = 1_000;
 const PEERS_GAP_MS = 5_000;
 /** A node that was only heard of is dropped after this long without a word. */
 const INTRODUCED_FORGET_MS = 60_000;
+
+/** What the core is made of; the simulation plants known bugs by replacing one. */
+export interface ClusterParts {
+  readonly membership: (selfId: NodeId, config: ClusterConfig) => Membership;
+  readonly election: (selfId: NodeId, config: ElectionConfig, highest: Epoch, now: number) => Election;
+  readonly doubt: (config: ClusterConfig, now: number, wallMs: number) => SelfDoubt;
+  readonly planning: (config: ClusterConfig) => Planning;
+}
+
+export const clusterParts: ClusterParts = {
+  membership: (selfId, config) => new Membership(selfId, config),
+  election: (selfId, config, highest, now) => new Election(selfId, config, highest, now),
+  doubt: (config, now, wallMs) => new SelfDoubt(config, now, wallMs),
+  planning: (config) => new Planning(config),
+};
 
 export class ClusterCore implements ClusterMachine {
   readonly #identity: ClusterIdentity;
@@ -74,21 +89,21 @@ export class ClusterCore implements ClusterMachine {
   #peersKey = "";
   #failingSince: number | undefined;
 
-  constructor(init: ClusterInit) {
+  constructor(init: ClusterInit, parts: ClusterParts = clusterParts) {
     const { identity, config, facts, durable, counterFloor, now } = init;
     this.#identity = identity;
     this.#config = config;
     this.#model = init.model;
     this.#wallOffsetMs = init.wallMs - now;
-    this.#membership = new Membership(identity.nodeId, config);
-    this.#doubt = new SelfDoubt(config, now, init.wallMs);
+    this.#membership = parts.membership(identity.nodeId, config);
+    this.#doubt = parts.doubt(config, now, init.wallMs);
     this.#facts = new OwnFacts(facts, identity.protocol);
     this.#durable = new Durable(durable, counterFloor);
     this.#outbox = new Outbox(identity, config, this.#book, this.#durable.record.incarnation);
-    this.#planning = new Planning(config);
+    this.#planning = parts.planning(config);
     this.#planVersion = this.#durable.record.planVersion;
     const { heartbeatIntervalMs, listenMs } = config;
-    this.#election = new Election(identity.nodeId, { listenMs, staggerMs: 3 * heartbeatIntervalMs, fencedAfterMs: 2 * heartbeatIntervalMs }, this.#durable.record.epoch, now);
+    this.#election = parts.election(identity.nodeId, { listenMs, staggerMs: 3 * heartbeatIntervalMs, fencedAfterMs: 2 * heartbeatIntervalMs }, this.#durable.record.epoch, now);
     this.#expected = this.#durable.record.peers.map((peer) => peer.nodeId);
     for (const peer of this.#durable.record.peers) for (const address of peer.addresses) this.#book.introduce(address, peer.nodeId, false, now);
     this.#factsOf = (id) => {

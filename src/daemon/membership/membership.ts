@@ -75,9 +75,10 @@ export class Membership {
     return true;
   }
 
-  /** It proved that what we sent at `sentAt` reached it. */
+  /** It speaks, and proves that what we sent at `sentAt` reached it: recent enough words count as now. */
   proven(member: Member, sentAt: number, now: number): void {
-    if (sentAt > member.sureAt) { member.sureAt = sentAt; member.hops = 0; }
+    const sureAt = now - sentAt <= this.#config.suspectAfterMs ? now : sentAt;
+    if (sureAt > member.sureAt) { member.sureAt = sureAt; member.hops = 0; }
     this.#judge(member, now, 0);
   }
 

@@ -25,7 +25,7 @@ export function orderRing(devices: readonly Device[], previous: readonly NodeId[
 
   for (let without = 0; without <= others.length; without += 1) {
     // Newcomers and the worst connected are left out first.
-    const byDamage = [...others].sort((a, b) => broken(b, devices) - broken(a, devices));
+    const byDamage = others.toReversed().sort((a, b) => broken(b, devices) - broken(a, devices));
     for (const leftOut of subsets(byDamage, without)) {
       const ring = arrange(leader, others.filter((device) => !leftOut.includes(device)));
       if (ring) return { devices: ring, leftOut };

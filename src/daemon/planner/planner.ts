@@ -37,10 +37,10 @@ function largestRing(model: ModelShape, devices: readonly Device[], options: Pla
   const surplus = devices.length - model.layerCount;
   if (surplus <= 0) return ringOf(model, devices, options, held);
   const slowest = slowestFirst(model, devices, options).slice(0, surplus);
-  return ringOf(model, devices.filter((device) => !slowest.includes(device)), options, held);
+  return stay(model, devices, options, held, ringOf(model, devices.filter((device) => !slowest.includes(device)), options, held), slowestStageMs);
 }
 
-/** The machines with which one sequence's token takes least time. The present set stays unless another is better by `gainMin`. */
+/** The machines with which one sequence's token takes least time. */
 function fastestRing(model: ModelShape, devices: readonly Device[], options: PlannerOptions, held: Held): Ring | undefined {
   const slowest = slowestFirst(model, devices, options);
   let best: Ring | undefined;
@@ -49,9 +49,17 @@ function fastestRing(model: ModelShape, devices: readonly Device[], options: Pla
     const ring = ringOf(model, rest, options, held);
     if (ring && (!best || ring.stepMs < best.stepMs)) best = ring;
   }
+  return stay(model, devices, options, held, best, (ring) => ring.stepMs);
+}
+
+const slowestStageMs = (ring: Ring): number => Math.max(...ring.ranks.map((rank) => rank.stepMs));
+
+/** The machines that hold stages now go on, unless others are better by `gainMin` or more of them can take part. */
+function stay(model: ModelShape, devices: readonly Device[], options: PlannerOptions, held: Held, best: Ring | undefined, cost: (ring: Ring) => number): Ring | undefined {
   const present = devices.filter((device, rank) => rank === 0 || held.has(device.nodeId));
-  const kept = held.size > 0 ? ringOf(model, present, options, held) : undefined;
-  return kept && best && kept.stepMs <= best.stepMs / (1 - options.gainMin) ? kept : best;
+  if (!best || held.size === 0 || present.length > model.layerCount || (options.use === "all" && present.length < best.ranks.length)) return best;
+  const kept = ringOf(model, present, options, held);
+  return kept && cost(kept) <= cost(best) / (1 - options.gainMin) ? kept : best;
 }
 
 /** Without rank 0. */

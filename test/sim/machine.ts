@@ -1,0 +1,272 @@
+/**
+ * One machine: its disk, its agent (the real `ClusterCore` under a driver in virtual time) and its worker. The driver keeps the rules
+ * of `contract.ts`: effects in order, `persisted` only after the write, a tick that comes late when the process stood still.
+ */
+import { millis, nodeId, type NodeId } from "../../src/core/ids.js";
+import { ClusterCore } from "../../src/daemon/cluster/cluster.js";
+import { type ClusterConfig, type ClusterEffect, type ClusterInput, type ClusterMachine, type DurableRecord, clusterDefaults } from "../../src/daemon/cluster/contract.js";
+import { type ClusterMessage, PROTOCOL } from "../../src/daemon/cluster/messages.js";
+import type { LocalFacts } from "../../src/daemon/membership/facts.js";
+import { type ModelShape, plannerDefaults } from "../../src/daemon/planner/plan.js";
+import type { Bug } from "./bugs.js";
+import type { MachineSpec, Scenario } from "./scenario.js";
+import { SimWorker } from "./sim-worker.js";
+import type { World } from "./world.js";
+
+const AGENT_PORT = 50050;
+const DISK_MS = 3;
+const PROBE_MS = 20;
+const MEGABYTE = 1e6;
+/** Monotonic clocks of different processes have nothing to do with each other. */
+const CLOCK_BASE_MS = 1_000_000;
+const WALL_BASE_MS = 1_700_000_000_000;
+
+/** More actors of a node (scheduler, front door, supervisor) plug in here: they see its effects and inputs, and end with its process. */
+export interface Actor {
+  effect?(effect: ClusterEffect, now: number): void;
+  /** After every input. */
+  settled?(now: number): void;
+  crashed?(): void;
+}
+
+export class Machine {
+  readonly index: number;
+  readonly worker: SimWorker;
+  readonly actors: Actor[] = [];
+  id: NodeId;
+  core: ClusterMachine | undefined;
+  leftForGood = false;
+  started = false;
+  crashAt: "after_fsync" | "before_fsync" | undefined;
+  onCrash: (() => void) | undefined;
+  diskMs = DISK_MS;
+  readonly #world: World;
+  readonly #scenario: Scenario;
+  readonly #spec: MachineSpec;
+  readonly #bug: Bug;
+  #process = 0;
+  #identities = 0;
+  #disk: DurableRecord | undefined;
+  #recordLost = false;
+  #host: string;
+  #moves = 0;
+  #backlog: (() => void)[] | undefined;
+  #skewMs = 0;
+  #clockBehindMs = 0;
+  #factsDue = false;
+  #sends = 0;
+  #sendsSince = 0;
+  #lastPersistAt = 0;
+
+  constructor(world: World, scenario: Scenario, index: number, bug: Bug) {
+    this.#world = world;
+    this.#scenario = scenario;
+    this.#bug = bug;
+    this.index = index;
+    this.#spec = scenario.machines[index] as MachineSpec;
+    this.id = this.#newId();
+    this.#host = `h${index}`;
+    this.worker = new SimWorker(world.agenda, `w${index}`, {
+      acceptsOlder: bug.workerAcceptsOlder ?? false,
+      accepted: (before, after) => world.rules.accepted(this, before, after),
+      changed: () => this.#probeSoon(),
+    });
+    world.network.claim(this.#host, index);
+  }
+
+  get up(): boolean { return this.core !== undefined; }
+  get running(): boolean { return this.core !== undefined && this.#backlog === undefined; }
+  get name(): string { return this.id.slice(0, 2); }
+  get disk(): DurableRecord | undefined { return this.#disk; }
+  get address(): string { return `${this.#host}:${AGENT_PORT}`; }
+  monotonic(): number { return this.#world.agenda.now - this.#clockBehindMs + CLOCK_BASE_MS; }
+
+  boot(): void {
+    if (this.core || this.leftForGood) return;
+    this.started = true;
+    this.#process += 1;
+    this.#factsDue = false;
+    const now = millis(this.monotonic());
+    const lost = this.#recordLost;
+    this.#recordLost = false;
+    const init = {
+      identity: { nodeId: this.id, clusterId: "cluster", clusterName: "home", protocol: PROTOCOL }, config: this.#config(), facts: this.#facts(true), model: this.#model(),
+      durable: this.#disk, counterFloor: lost ? 200_000_000 + Math.floor(this.#world.agenda.now / 1_000) : 0, now, wallMs: this.#wall(),
+    };
+    this.core = this.#bug.core ? this.#bug.core(init) : new ClusterCore(init);
+    this.#world.trace(this, lost ? "starts, its record is lost" : "starts");
+    this.#introduce();
+    this.input({ kind: "tick", wallMs: this.#wall() });
+    this.#tickLater(this.#process);
+    this.#probeSoon();
+  }
+
+  /** The agent's process ends. */
+  crash(): void {
+    if (!this.core) return;
+    this.#world.trace(this, "crashes");
+    this.core = undefined;
+    this.#process += 1;
+    this.#backlog = undefined;
+    this.crashAt = undefined;
+    for (const actor of this.actors) actor.crashed?.();
+    const then = this.onCrash;
+    this.onCrash = undefined;
+    then?.();
+  }
+
+  pause(): void {
+    if (!this.core || this.#backlog) return;
+    this.#world.trace(this, "stands still");
+    this.#backlog = [];
+  }
+
+  /** @param clockStood for how long its monotonic clock did not move. */
+  resume(clockStood: number): void {
+    const backlog = this.#backlog;
+    if (!backlog) return;
+    this.#world.trace(this, "goes on");
+    this.#clockBehindMs += clockStood;
+    this.#backlog = undefined;
+    this.input({ kind: "tick", wallMs: this.#wall() });
+    for (const late of backlog) late();
+  }
+
+  jumpClock(byMs: number): void { this.#skewMs += byMs; this.#world.trace(this, `its clock jumps by ${byMs} ms`); }
+
+  loseRecord(): void { this.#disk = undefined; this.#recordLost = true; }
+  loseIdentity(): void { this.#disk = undefined; this.id = this.#newId(); this.worker.loseDisk(); }
+
+  move(): void {
+    this.#world.network.release(this.#host);
+    this.#moves += 1;
+    this.#host = `h${this.index}m${this.#moves}`;
+    this.#world.network.claim(this.#host, this.index);
+    this.#world.trace(this, `moves to ${this.#host}`);
+    if (this.core) this.input({ kind: "facts", facts: this.#facts(false) });
+    // Discovery tells everybody.
+    for (const other of this.#world.machines) if (other.running) other.introduced(this);
+  }
+
+  introduced(other: Machine): void {
+    this.#world.network.send(other.index, this.index, () => this.input({ kind: "introduction", address: other.address, source: "mdns", nodeId: other.id, clusterId: "cluster", clusterName: "home" }));
+  }
+
+  /** From the network or from this machine's own devices; waits while the process stands still. */
+  input(input: ClusterInput): void {
+    if (this.#backlog) { this.#backlog.push(() => this.input(input)); return; }
+    if (!this.core) return;
+    const process = this.#process;
+    for (const effect of this.core.step(input, millis(this.monotonic()))) {
+      this.#execute(effect);
+      if (process !== this.#process) return;
+    }
+    for (const actor of this.actors) actor.settled?.(this.#world.agenda.now);
+  }
+
+  #execute(effect: ClusterEffect): void {
+    switch (effect.kind) {
+      case "send": this.#send(effect.to.addresses, effect.to.nodeId, effect.message); break;
+      case "persist": this.#persist(effect.id, effect.record); break;
+      case "applyPlan": {
+        this.#world.rules.applied(this, effect.plan);
+        const process = this.#process;
+        this.#world.agenda.after(1, () => { if (process === this.#process && this.running) this.worker.load(effect.plan, effect.rank); });
+        break;
+      }
+      case "becomeLeader": this.#world.rules.leads(this, effect.epoch); break;
+      case "stepDown": this.#world.rules.stepsDown(this, effect.epoch, effect.cause); break;
+      case "event": this.#world.event(this, effect.event); break;
+    }
+    for (const actor of this.actors) actor.effect?.(effect, this.#world.agenda.now);
+  }
+
+  #send(addresses: readonly string[], to: NodeId | undefined, message: ClusterMessage): void {
+    const { network, agenda, machines, rules } = this.#world;
+    if (agenda.now - this.#sendsSince >= 1_000) { this.#sendsSince = agenda.now; this.#sends = 0; }
+    this.#sends += 1;
+    rules.sent(this, message, this.#sends);
+    const index = addresses.map((address) => network.machineAt(address)).find((found) => found !== undefined);
+    const target = index === undefined ? undefined : machines[index];
+    // The certificate that answers there must be the one that was asked for.
+    if (!target || (to !== undefined && target.id !== to)) return;
+    const from = this.id;
+    network.send(this.index, target.index, () => { if (to === undefined || target.id === to) target.input({ kind: "message", from, message }); });
+  }
+
+  #persist(id: number, record: DurableRecord): void {
+    const process = this.#process;
+    const crash = this.crashAt;
+    const arrives = Math.max(this.#lastPersistAt, this.#world.agenda.now + this.#world.random.between(0.2, this.diskMs));
+    this.#lastPersistAt = arrives;
+    if (this.#bug.persistedTooEarly) this.#world.agenda.after(0, () => { if (process === this.#process) this.input({ kind: "persisted", id }); });
+    this.#world.agenda.at(arrives, () => {
+      if (process !== this.#process) return;
+      if (crash !== undefined && this.crashAt !== undefined) {
+        if (crash === "after_fsync") this.#disk = record;
+        this.crash();
+        return;
+      }
+      this.#disk = record;
+      if (!this.#bug.persistedTooEarly) this.input({ kind: "persisted", id });
+    });
+  }
+
+  #tickLater(process: number): void {
+    const { agenda, random } = this.#world;
+    agenda.after(clusterDefaults.tickIntervalMs + random.between(0, 4), () => {
+      if (process !== this.#process) return;
+      // A process that stands still has no ticks; it gets one when it goes on.
+      if (!this.#backlog) this.input({ kind: "tick", wallMs: this.#wall() });
+      this.#tickLater(process);
+    });
+  }
+
+  /** The agent sees its worker's state with the next probe. */
+  #probeSoon(): void {
+    if (this.#factsDue) return;
+    this.#factsDue = true;
+    const process = this.#process;
+    this.#world.agenda.after(this.#world.random.between(1, PROBE_MS), () => {
+      if (process !== this.#process) return;
+      this.#factsDue = false;
+      this.input({ kind: "facts", facts: this.#facts(false) });
+    });
+  }
+
+  #introduce(): void {
+    for (const other of this.#world.machines) {
+      if (other === this) continue;
+      this.introduced(other);
+      if (other.running) other.introduced(this);
+    }
+  }
+
+  #config(): ClusterConfig {
+    return { ...clusterDefaults, planner: { ...plannerDefaults, use: this.#scenario.use, slots: 4, batchMax: 2, contextMax: 128, contextMin: 16 } };
+  }
+
+  #model(): ModelShape {
+    const { layerCount, layerBytes } = this.#scenario;
+    return { modelId: "model", layerCount, layerBytes: layerBytes * MEGABYTE, embedBytes: 20 * MEGABYTE, headBytes: 20 * MEGABYTE, tied: true, kvBytesPerTokenLayer: 1_000, contextMax: 128 };
+  }
+
+  #facts(fresh: boolean): LocalFacts {
+    const { cores, budgetBytes, localRank } = this.#spec;
+    const worker = this.worker.facts();
+    return {
+      deviceId: `mini${this.index}`, hostname: this.#host, pid: this.#process, addresses: [this.#host], agentPort: AGENT_PORT, workerPort: 50051, httpPort: 8100, software: "1", platform: "sim", engine: "sim",
+      cores, memoryBytes: 1_000 * MEGABYTE, budgetBytes: budgetBytes * MEGABYTE, ...(localRank === undefined ? {} : { localRank }),
+      // A driver that has just started has not probed yet.
+      worker: fresh ? { ...worker, incarnation: "", phase: "absent", healthy: false, crashLooping: false, error: "" } : worker,
+    };
+  }
+
+  #wall(): number { return Math.round(this.#world.agenda.now + WALL_BASE_MS + this.#skewMs); }
+
+  /** Starts with the machine's letter, so that traces can be read. */
+  #newId(): NodeId {
+    this.#identities += 1;
+    return nodeId(`${String.fromCodePoint(97 + this.index)}${this.#identities}`.padEnd(32, "0"));
+  }
+}
