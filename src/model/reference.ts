@@ -59,16 +59,16 @@ export async function readReference(directory: string, spec: ModelSpec): Promise
 
 /**
  * The largest absolute difference, as a share of the largest absolute value of the reference tensor.
- * @returns Infinity where the computed values are not all finite.
+ * @returns Infinity where not all values are finite.
  */
 export function relativeError(computed: Float32Array, reference: Float32Array): number {
   invariant(computed.length === reference.length, "relativeError: lengths differ");
   let difference = 0;
   let largest = 0;
   for (let i = 0; i < reference.length; i += 1) {
-    const value = computed[i]!;
-    if (!Number.isFinite(value)) return Infinity;
-    difference = Math.max(difference, Math.abs(value - reference[i]!));
+    const off = Math.abs(computed[i]! - reference[i]!);
+    if (!Number.isFinite(off)) return Infinity;
+    difference = Math.max(difference, off);
     largest = Math.max(largest, Math.abs(reference[i]!));
   }
   return difference === 0 ? 0 : difference / largest;

@@ -2,7 +2,6 @@ import { Float16Array } from "@petamoriken/float16";
 import { array, assert, constantFrom, float, integer, property, uint8Array } from "fast-check";
 import { describe, expect, it } from "vitest";
 import { dequantizeRows, widenToFloat32 } from "../../../src/model/dequantize.js";
-import { Embedding } from "../../../src/model/embedding.js";
 
 /** Every 16-bit pattern. */
 const everyWord = Uint16Array.from({ length: 65_536 }, (_, word) => word);
@@ -70,19 +69,5 @@ describe("dequantizeRows", () => {
 
   it("refuses shapes that do not agree", () => {
     expect(() => dequantizeRows(new Uint8Array(16), new Float32Array(1), new Float32Array(2), { bits: 4, groupSize: 32 }, new Float32Array(32))).toThrow("shapes");
-  });
-});
-
-describe("Embedding", () => {
-  it("looks up rows, quantized or not, and refuses tokens outside", () => {
-    const dense = new Embedding({ kind: "dense", bytes: bytesOf(Float32Array.of(1, 2, 3, 4, 5, 6)), dtype: "F32" }, 3, 2);
-    expect(dense.lookup(Int32Array.of(2, 0))).toEqual(Float32Array.of(5, 6, 1, 2));
-    expect(() => dense.lookup(Int32Array.of(3))).toThrow(expect.objectContaining({ code: "invalid_value" }));
-    expect(() => dense.lookup(Int32Array.of(-1))).toThrow(expect.objectContaining({ code: "invalid_value" }));
-    const packed = pack([...Array.from({ length: 32 }, (_, i) => i), ...Array.from({ length: 32 }, (_, i) => 255 - i)], 8);
-    const affine = new Embedding({ kind: "affine", packed, scales: Float32Array.of(1, 2), biases: Float32Array.of(10, 20), quantization: { bits: 8, groupSize: 32 } }, 2, 32);
-    const row = affine.lookup(Int32Array.of(1));
-    expect(row[0]).toBe(2 * 255 + 20);
-    expect(row[31]).toBe(2 * (255 - 31) + 20);
   });
 });

@@ -41,6 +41,7 @@ describe("relativeError", () => {
 
   it("is infinite for what is not a number", () => {
     expect(relativeError(Float32Array.of(NaN), Float32Array.of(1))).toBe(Infinity);
+    expect(relativeError(Float32Array.of(1), Float32Array.of(NaN))).toBe(Infinity);
     expect(relativeError(Float32Array.of(1), Float32Array.of(0))).toBe(Infinity);
   });
 });
