@@ -71,7 +71,10 @@ export class MdnsPolicy {
     const slept = last !== undefined && Math.max(now - last.now, wallMs - last.wallMs) > this.#times.sleptMs;
     const effects: MdnsEffect[] = [];
     const wanted = new Map(interfaces.slice(0, interfacesMax).map((each) => [each.address, each]));
-    for (const [address, socket] of this.#sockets) {
+    // Of this moment: rebuilding removes and adds sockets.
+    const sockets = [...this.#sockets.values()];
+    for (const socket of sockets) {
+      const { address } = socket.interface;
       if (wanted.get(address)?.name !== socket.interface.name) effects.push(this.#close(address));
       else if (slept) effects.push(...this.#rebuild(socket, now, "the machine slept"));
       else if (this.#isDeaf(socket, now)) effects.push(...this.#rebuild(socket, now, "it did not hear itself"));

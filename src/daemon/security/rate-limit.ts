@@ -18,7 +18,7 @@ export const joinLimits = {
 
 const sourcesMax = 1_024;
 
-interface Bucket { level: number; atMs: number }
+interface Bucket { level: number; readonly atMs: number }
 
 export class RateLimiter {
   readonly #perSource: BucketPolicy;
@@ -48,6 +48,6 @@ export class RateLimiter {
 
   #filled(bucket: Bucket | undefined, policy: BucketPolicy, now: Millis): Bucket {
     if (!bucket) return { level: policy.burst, atMs: now };
-    return { level: Math.min(policy.burst, bucket.level + Math.max(0, now - bucket.atMs) / 1_000 * policy.perSecond), atMs: now };
+    return { level: Math.min(policy.burst, bucket.level + Math.max(0, now - bucket.atMs) / 1_000 * policy.perSecond), atMs: Math.max(now, bucket.atMs) };
   }
 }
