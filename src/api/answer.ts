@@ -3,19 +3,21 @@
  * Whoever iterates and leaves early frees the sequence's slot as well.
  */
 import { MinidError } from "../core/errors.js";
-import type { Generator, GenerateRequest } from "../daemon/inference/generate.js";
+import type { GeneratedToken, Generator, GenerateRequest } from "../daemon/inference/generate.js";
 import { AnswerText, type PieceDecoder } from "./answer-text.js";
 import { untilAborted } from "./request-scope.js";
 
 export interface AnswerRequest {
   readonly generate: GenerateRequest;
-  readonly decoder: PieceDecoder;
+  readonly newDecoder: () => PieceDecoder;
   readonly stops: readonly string[];
+  /** Asked after each piece: true ends the answer there, as a stop string would. */
+  readonly over?: () => boolean;
 }
 
 export type AnswerPiece =
-  /** `text` may be empty: the tokens' text is not certain yet. */
-  | { readonly kind: "text"; readonly text: string; readonly tokens: number }
+  /** `text` may be empty: it is not certain yet. `tokens` are those whose text is complete with it; `arrived` counts those that came. */
+  | { readonly kind: "text"; readonly text: string; readonly tokens: readonly GeneratedToken[]; readonly arrived: number }
   | { readonly kind: "finished"; readonly reason: "stop" | "length"; readonly usage: AnswerUsage };
 
 export interface AnswerUsage {
@@ -26,7 +28,7 @@ export interface AnswerUsage {
 
 /** @throws MinidError from the generator, or the signal's reason */
 export async function* answer(generator: Generator, request: AnswerRequest, signal: AbortSignal): AsyncGenerator<AnswerPiece> {
-  const text = new AnswerText({ decoder: request.decoder, stopTokens: request.generate.stopTokens, stops: request.stops });
+  const text = new AnswerText({ decoder: request.newDecoder(), stopTokens: request.generate.stopTokens, stops: request.stops });
   let cachedPromptTokens = 0;
   const finished = (reason: "stop" | "length"): AnswerPiece => ({
     kind: "finished",
@@ -43,15 +45,15 @@ export async function* answer(generator: Generator, request: AnswerRequest, sign
         cachedPromptTokens = event.cachedPromptTokens;
       } else if (event.kind === "tokens") {
         const piece = text.push(event.tokens);
-        yield { kind: "text", text: piece.text, tokens: event.tokens.length };
-        if (piece.stopped) {
+        yield { kind: "text", text: piece.text, tokens: piece.tokens, arrived: event.tokens.length };
+        if (piece.stopped || request.over?.() === true) {
           yield finished("stop");
           return;
         }
       } else {
         const last = text.end();
         cachedPromptTokens = event.cachedPromptTokens;
-        if (last.text !== "") yield { kind: "text", text: last.text, tokens: 0 };
+        if (last.text !== "" || last.tokens.length > 0) yield { kind: "text", text: last.text, tokens: last.tokens, arrived: 0 };
         yield finished(last.stopped ? "stop" : event.reason);
         return;
       }

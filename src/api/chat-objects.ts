@@ -1,5 +1,10 @@
 /** OpenAI's chat objects, as they go over the wire. Pure. */
+import { unreachable } from "../core/invariant.js";
 import type { AnswerUsage } from "./answer.js";
+import type { ChatMessageBuilder } from "./chat-message.js";
+import type { ChatFinish } from "./chat-steps.js";
+import type { ChatLogprobs } from "./logprobs.js";
+import type { Delta } from "./output/delta.js";
 
 /** What all objects of one answer have in common. */
 export interface ChatHead {
@@ -10,16 +15,10 @@ export interface ChatHead {
   readonly system_fingerprint: string;
 }
 
-export interface ChatDelta {
-  readonly role?: "assistant";
-  readonly content?: string;
-}
-
-export type FinishReason = "stop" | "length";
-
 export interface FinishedChoice {
-  readonly content: string;
-  readonly finishReason: FinishReason;
+  readonly message: ChatMessageBuilder;
+  readonly logprobs: ChatLogprobs | null;
+  readonly finishReason: ChatFinish;
 }
 
 export function usageObject(usage: AnswerUsage) {
@@ -37,15 +36,20 @@ export function chatCompletion(head: ChatHead, choices: readonly FinishedChoice[
     object: "chat.completion",
     created: head.created,
     model: head.model,
-    choices: choices.map((choice, index) => ({
-      index,
-      message: { role: "assistant", content: choice.content, refusal: null },
-      logprobs: null,
-      finish_reason: choice.finishReason,
-    })),
+    choices: choices.map(({ message, logprobs, finishReason }, index) => ({ index, message: message.message(), logprobs, finish_reason: finishReason })),
     usage: usageObject(usage),
     system_fingerprint: head.system_fingerprint,
   };
+}
+
+export function deltaObject(delta: Delta): object {
+  switch (delta.kind) {
+    case "content": return { content: delta.text };
+    case "reasoning": return { reasoning_content: delta.text };
+    case "call": return { tool_calls: [{ index: delta.index, id: delta.id, type: "function", function: { name: delta.name, arguments: "" } }] };
+    case "arguments": return { tool_calls: [{ index: delta.index, function: { arguments: delta.text } }] };
+    default: return unreachable(delta);
+  }
 }
 
 /** Makes the chunks of one stream. With `includeUsage` every chunk has `usage`, null but in the last. */
@@ -58,8 +62,8 @@ export class ChatChunks {
     this.includeUsage = includeUsage;
   }
 
-  delta(index: number, delta: ChatDelta, finishReason: FinishReason | null = null) {
-    return this.#chunk([{ index, delta, logprobs: null, finish_reason: finishReason }], null);
+  choice(index: number, delta: object, logprobs: ChatLogprobs | null = null, finishReason: ChatFinish | null = null) {
+    return this.#chunk([{ index, delta, logprobs, finish_reason: finishReason }], null);
   }
 
   usage(usage: AnswerUsage) { return this.#chunk([], usageObject(usage)); }

@@ -20,12 +20,12 @@ export interface Tally { promptTokens: number; completionTokens: number }
 export async function* timed(pieces: AsyncIterable<AnswerPiece>, startedMs: number, clock: Clock, observer: RequestObserver, tally: Tally): AsyncGenerator<AnswerPiece> {
   let lastMs: number | undefined;
   for await (const piece of pieces) {
-    if (piece.kind === "text" && piece.tokens > 0) {
+    if (piece.kind === "text" && piece.arrived > 0) {
       const now = clock.now();
       if (lastMs === undefined) observer.firstToken((now - startedMs) / 1000);
-      else observer.interToken((now - lastMs) / 1000 / piece.tokens);
+      else observer.interToken((now - lastMs) / 1000 / piece.arrived);
       lastMs = now;
-      tally.completionTokens += piece.tokens;
+      tally.completionTokens += piece.arrived;
     }
     yield piece;
   }

@@ -31,5 +31,8 @@ export const limits = {
   stopStringChars: 1_024,
   logitBiasEntries: 1_024,
   modelIdChars: 512,
+  tools: 128,
+  choices: 16,
+  topLogprobs: 20,
   requestIdChars: 128,
 } as const;

@@ -44,7 +44,8 @@ function logitBias(entries: Readonly<Record<string, number>>, vocabSize: number)
 /** Any integer, 64-bit and negative ones too, as one of [0, 2^53): the same seed always becomes the same. */
 export function seedWithin(seed: number): number {
   const range = 2 ** 53;
-  return ((seed % range) + range) % range;
+  const rest = seed % range;
+  return rest < 0 ? rest + range : rest;
 }
 
 export const stopStrings = (stop: string | readonly string[] | null | undefined): readonly string[] =>

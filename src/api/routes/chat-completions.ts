@@ -1,12 +1,16 @@
 /** `POST /v1/chat/completions`, whole or as a stream. */
 import type { FastifyInstance } from "fastify";
 import { invariant } from "../../core/invariant.js";
-import type { AnswerPiece } from "../answer.js";
-import { chatJob } from "../chat-job.js";
-import { ChatChunks, chatCompletion, type ChatHead } from "../chat-objects.js";
+import type { GeneratedToken } from "../../daemon/inference/generate.js";
+import type { AnswerUsage } from "../answer.js";
+import { type ChatJob, chatJob } from "../chat-job.js";
+import { ChatMessageBuilder } from "../chat-message.js";
+import { ChatChunks, chatCompletion, type ChatHead, deltaObject } from "../chat-objects.js";
+import { type ChatFinish, chatSteps, totalUsage } from "../chat-steps.js";
 import type { RouteContext } from "../deps.js";
-import { respondStream, respondWhole } from "../generation.js";
+import { respondStream, respondWhole, type Run } from "../generation.js";
 import { newId } from "../ids.js";
+import { chatLogprobs } from "../logprobs.js";
 import { chatRequestSchema } from "../schemas/chat.js";
 import type { SseStream } from "../sse.js";
 import { validate } from "../validate.js";
@@ -20,34 +24,51 @@ export function chatCompletionsRoute(server: FastifyInstance, context: RouteCont
     const job = chatJob(context.models, body, id);
     const head: ChatHead = { id, created: Math.floor(context.clock.wallMs() / 1000), model: job.model.id, system_fingerprint: job.model.fingerprint };
     const call = { endpoint, request, reply };
-    if (!body.stream) return respondWhole(context, call, (run) => whole(run.answer(job.answer), head));
+    if (!body.stream) return respondWhole(context, call, (run) => whole(run, job, head));
     const chunks = new ChatChunks(head, body.stream_options?.include_usage === true);
-    return respondStream(context, call, (run, stream) => sendChunks(run.answer(job.answer), chunks, stream));
+    return respondStream(context, call, (run, stream) => sendChunks(run, job, chunks, stream));
   });
 }
 
-async function whole(pieces: AsyncIterable<AnswerPiece>, head: ChatHead): Promise<object> {
-  let content = "";
-  let finished: Extract<AnswerPiece, { kind: "finished" }> | undefined;
-  for await (const piece of pieces) {
-    if (piece.kind === "text") content += piece.text;
-    else finished = piece;
+async function whole(run: Run, job: ChatJob, head: ChatHead): Promise<object> {
+  const choices = Array.from({ length: job.choices }, () => ({
+    message: new ChatMessageBuilder(),
+    tokens: [] as GeneratedToken[],
+    finished: undefined as { readonly reason: ChatFinish; readonly usage: AnswerUsage } | undefined,
+  }));
+  for await (const step of chatSteps(run, job)) {
+    const choice = choices[step.choice]!;
+    choice.message.add(step.deltas);
+    if (job.logprobs) choice.tokens.push(...step.tokens);
+    choice.finished = step.finished;
   }
-  invariant(finished, "an answer ended without finishing");
-  return chatCompletion(head, [{ content, finishReason: finished.reason }], finished.usage);
+  const { tokenizer } = job.model.assistant;
+  const finished = choices.map(({ message, tokens, finished }) => {
+    invariant(finished, "an answer ended without finishing");
+    return { message, logprobs: job.logprobs ? chatLogprobs(tokenizer, tokens) : null, finishReason: finished.reason, usage: finished.usage };
+  });
+  return chatCompletion(head, finished, totalUsage(finished.map(({ usage }) => usage)));
 }
 
-async function sendChunks(pieces: AsyncIterable<AnswerPiece>, chunks: ChatChunks, stream: SseStream): Promise<void> {
-  let begun = false;
-  for await (const piece of pieces) {
-    if (!begun) stream.send(chunks.delta(0, { role: "assistant", content: "" }));
-    begun = true;
-    if (piece.kind === "text") {
-      if (piece.text !== "") stream.send(chunks.delta(0, { content: piece.text }));
-    } else {
-      stream.send(chunks.delta(0, {}, piece.reason));
-      if (chunks.includeUsage) stream.send(chunks.usage(piece.usage));
+async function sendChunks(run: Run, job: ChatJob, chunks: ChatChunks, stream: SseStream): Promise<void> {
+  const begun = new Set<number>();
+  const usages: AnswerUsage[] = [];
+  for await (const { choice, deltas, tokens, finished } of chatSteps(run, job)) {
+    if (!begun.has(choice)) {
+      begun.add(choice);
+      stream.send(chunks.choice(choice, { role: "assistant", content: "" }));
     }
+    let logprobs = job.logprobs && tokens.length > 0 ? chatLogprobs(job.model.assistant.tokenizer, tokens) : null;
+    for (const delta of deltas) {
+      stream.send(chunks.choice(choice, deltaObject(delta), logprobs));
+      logprobs = null;
+    }
+    // Tokens without text of their own, as in the middle of a character.
+    if (logprobs !== null) stream.send(chunks.choice(choice, {}, logprobs));
+    if (finished === undefined) continue;
+    usages[choice] = finished.usage;
+    stream.send(chunks.choice(choice, {}, null, finished.reason));
   }
+  if (chunks.includeUsage) stream.send(chunks.usage(totalUsage(usages)));
   stream.end("[DONE]");
 }

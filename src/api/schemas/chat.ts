@@ -6,6 +6,7 @@ import { z } from "zod";
 import { limits } from "../options.js";
 import { messagesSchema } from "./messages.js";
 import { samplingFields, stopField } from "./sampling.js";
+import { toolsFields } from "./tools.js";
 
 const maxTokens = z.int().min(1).nullish();
 
@@ -18,6 +19,9 @@ const withoutEffect = {
   safety_identifier: z.string().nullish(),
   prompt_cache_key: z.string().nullish(),
   prompt_cache_retention: z.string().nullish(),
+  verbosity: z.string().nullish(),
+  /** Text is the only modality there is. */
+  modalities: z.array(z.literal("text")).nullish(),
   prediction: z.unknown().optional(),
 } as const;
 
@@ -29,7 +33,13 @@ export const chatRequestSchema = z.strictObject({
   max_tokens: maxTokens,
   max_completion_tokens: maxTokens,
   stop: stopField,
-  n: z.int().min(1).max(1).nullish(),
+  n: z.int().min(1).max(limits.choices).nullish(),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.int().min(0).max(limits.topLogprobs).nullish(),
+  ...toolsFields,
+  reasoning_effort: z.enum(["none", "minimal", "low", "medium", "high", "xhigh"]).nullish(),
+  /** As vLLM has it: variables of the chat template, `enable_thinking`. */
+  chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
   ...samplingFields,
   ...withoutEffect,
 });

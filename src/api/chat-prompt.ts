@@ -1,0 +1,82 @@
+/**
+ * A conversation, with its tools, as prompt tokens; and how the answer to them is to be read. What every chat protocol
+ * (chat completions, responses, messages) turns its request into.
+ */
+import { randomBytes } from "node:crypto";
+import { MinidError } from "../core/errors.js";
+import type { ChatMessage } from "../model/chat-template.js";
+import type { StreamDecoder } from "../model/stream-decoder.js";
+import { newId } from "./ids.js";
+import { requireTemplate } from "./models.js";
+import { type OutputParser, plainText } from "./output/delta.js";
+import { ReasoningParser } from "./output/reasoning.js";
+import { ToolCallParser, type ToolFormatName } from "./output/tool-calls.js";
+import type { Tool, ToolChoice } from "./schemas/tools.js";
+import type { ServedModel } from "./served-model.js";
+import { withToolPrompt } from "./tools/fallback.js";
+import { toolFormatOf } from "./tools/format.js";
+
+export interface Conversation {
+  readonly messages: readonly ChatMessage[];
+  readonly tools: readonly Tool[];
+  readonly toolChoice: ToolChoice;
+  /** Variables of the template's own. */
+  readonly variables: Readonly<Record<string, unknown>>;
+}
+
+export interface ChatPrompt {
+  readonly tokens: readonly number[];
+  readonly newDecoder: () => StreamDecoder;
+  readonly newParser: () => AnswerParser;
+}
+
+/** A parser that may know of tool calls. */
+export type AnswerParser = OutputParser & { readonly completeCalls: number };
+
+/** @throws MinidError invalid_value for a tool choice that names no tool, or for a conversation the template refuses */
+export function chatPrompt(model: ServedModel, conversation: Conversation): ChatPrompt {
+  const { tokenizer } = model.assistant;
+  const template = requireTemplate(model);
+  const tools = offeredTools(conversation);
+  const usesTools = tools.length > 0 || conversation.messages.some((message) => message.role === "tool" || "tool_calls" in message);
+  const native = usesTools ? toolFormatOf(template) : undefined;
+  const messages = usesTools && native === undefined ? withToolPrompt(conversation.messages, tools) : conversation.messages;
+  const text = template.render({ messages, addGenerationPrompt: true, variables: conversation.variables, ...(native !== undefined && { tools }) });
+  const format = tools.length > 0 ? native ?? "hermes" : undefined;
+  const thinks = tokenizer.tokenId("</think>") !== undefined;
+  const thinkingBegun = /<think>\s*$/u.test(text);
+  return {
+    tokens: tokenizer.encode(text, false),
+    // Some families announce calls with special tokens, which would otherwise leave no text.
+    newDecoder: () => tokenizer.streamDecoder({ keepSpecial: format !== undefined && format !== "hermes" }),
+    newParser: () => answerParser(format, thinks || thinkingBegun ? thinkingBegun : undefined),
+  };
+}
+
+/** @param thinking undefined: the model does not; else whether the prompt has begun the thinking */
+function answerParser(format: ToolFormatName | undefined, thinking: boolean | undefined): AnswerParser {
+  const calls = format === undefined ? undefined : new ToolCallParser(format, () => newCallId(format));
+  const answer = calls ?? plainText;
+  const parser = thinking === undefined ? answer : new ReasoningParser(thinking, answer);
+  return {
+    push: (text) => parser.push(text),
+    end: () => parser.end(),
+    get completeCalls() { return calls?.completeCalls ?? 0; },
+  };
+}
+
+/** Mistral's templates insist on nine letters and digits. */
+const newCallId = (format: ToolFormatName): string => format === "mistral" ? randomBytes(8).toString("hex").slice(0, 9) : newId("call_");
+
+/** The tools that the model may use: none, all, or the one that the choice names. */
+function offeredTools({ tools, toolChoice }: Conversation): readonly Tool[] {
+  if (toolChoice === "none") return [];
+  if (typeof toolChoice === "string") {
+    if (toolChoice === "required" && tools.length === 0) throw new MinidError("invalid_value", "Invalid value for 'tool_choice': 'required' needs tools. Add 'tools'.", { param: "tool_choice" });
+    return tools;
+  }
+  const { name } = toolChoice.function;
+  const named = tools.filter((tool) => tool.function.name === name);
+  if (named.length > 0) return named;
+  throw new MinidError("invalid_value", `Invalid value for 'tool_choice': there is no tool '${name.slice(0, 64)}' in 'tools'.`, { param: "tool_choice" });
+}

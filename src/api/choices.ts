@@ -1,0 +1,66 @@
+/** Several answers to one prompt, as one stream of their pieces. */
+import type { AnswerPiece, AnswerRequest } from "./answer.js";
+import { seedWithin } from "./sampling.js";
+
+export interface ChoicePiece { readonly choice: number; readonly piece: AnswerPiece }
+
+/** 2^53 times the golden ratio's fraction: neighbouring seeds of two requests do not meet. */
+const seedStride = 5_566_755_282_872_655n;
+
+/** The request of choice `choice`, 0-based; choice 0 is the request itself. */
+export function choiceRequest(request: AnswerRequest, choice: number): AnswerRequest {
+  if (choice === 0) return request;
+  const { generate } = request;
+  const seed = seedWithin(Number((BigInt(generate.sampling.seed) + BigInt(choice) * seedStride) % (1n << 53n)));
+  return { ...request, generate: { ...generate, requestId: `${generate.requestId}-${choice}`, sampling: { ...generate.sampling, seed } } };
+}
+
+/**
+ * The first choice begins alone, the others when it has its first token: then the prompt is in the cache, and they share it.
+ * @param start begins the answer of that choice; called once for each
+ * @throws whatever the first failing choice throws; leaving the iteration leaves all of them
+ */
+export async function* choices(count: number, start: (choice: number) => AsyncIterable<AnswerPiece>): AsyncGenerator<ChoicePiece> {
+  const first = start(0)[Symbol.asyncIterator]();
+  const running = [first];
+  try {
+    for (;;) {
+      const next = await first.next();
+      if (next.done === true) break;
+      yield { choice: 0, piece: next.value };
+      if (count > 1 && next.value.kind === "text" && next.value.arrived > 0) break;
+    }
+    if (count === 1) return;
+    for (let choice = 1; choice < count; choice += 1) running.push(start(choice)[Symbol.asyncIterator]());
+    yield* merged(running);
+  } finally {
+    for (const iterator of running) iterator.return?.().catch(() => {});
+  }
+}
+
+async function* merged(iterators: readonly AsyncIterator<AnswerPiece>[]): AsyncGenerator<ChoicePiece> {
+  const ready: ChoicePiece[] = [];
+  let open = iterators.length;
+  let failure: { readonly thrown: unknown } | undefined;
+  let wake: () => void = () => {};
+  const pull = async (choice: number, iterator: AsyncIterator<AnswerPiece>) => {
+    try {
+      for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+        ready.push({ choice, piece: next.value });
+        wake();
+      }
+    } catch (thrown) {
+      failure ??= { thrown };
+    }
+    open -= 1;
+    wake();
+  };
+  const pulls = iterators.map((iterator, choice) => pull(choice, iterator));
+  for (;;) {
+    while (ready.length > 0) yield ready.shift()!;
+    if (failure !== undefined) throw failure.thrown;
+    if (open === 0) break;
+    await new Promise<void>((resolve) => { wake = resolve; });
+  }
+  await Promise.all(pulls);
+}
