@@ -2,19 +2,22 @@
  * The messages of `proto/worker.proto` as TypeScript sees them (`loadProto`'s conventions: camelCase, numbers, enum names).
  * Worker and daemon share these and nothing else; the client is `worker-client.ts`.
  *
- * Rules of a step that senders must know:
- *  - Cache operations come first, in order, then the spans. No slot appears in two spans of one step.
- *  - `open` gives a slot its sampling and its history and leaves the cached tokens alone; `copy` and `drop` move only the cache.
- *    What stays of a slot's cache is decided by the next span's `position`: lower than the slot's length rewinds, 0 empties.
+ * Rules of a step that senders must know (docs/PROTOCOL.md has the reasons):
+ *  - Cache operations come first, in order, then the spans. No slot appears in two spans of one step. A step that is refused has
+ *    changed nothing on that rank.
+ *  - `open` gives a slot its sampling and its history and leaves the cached tokens alone; `copy` moves only cached tokens; `drop`
+ *    empties the slot and forgets its sampling and history. Every sequence is opened before its first span.
+ *  - What stays of a slot's cache is decided by the next span's `position`: lower than the slot's length rewinds, 0 empties.
  *  - A token is sampled at absolute position `position + rows` of its sequence: the random numbers are a function of (seed,
- *    that position), the penalties of the history before it. The sampled token is added to the history by the worker.
- *  - A step that fails names its code; sequences of that step may be cached on some ranks and not on others, and are to be
- *    prefilled again from position 0. A span beyond what a slot holds fails with `stage_lost`: that rank lost its cache.
- *  - At most `stepsInFlightMax` steps wait for results; further ones fail with `queue_full`.
+ *    that position), the penalties of the history before it. The worker adds the sampled token to the history itself.
+ *  - After a step that failed its sequences may be cached on some ranks and not on others: prefill them again from position 0.
+ *    A span beyond what a slot holds fails with `stage_lost`: that rank lost its cache.
+ *  - Results come in the order of the steps. At most `stepsInFlightMax` steps are taken before the first is answered; further
+ *    ones wait in the stream. A new plan finds every slot empty, also when the stage was already loaded.
  */
 import { type Epoch, epochZero, nodeId } from "./ids.js";
 
-/** Steps that a worker accepts before it has answered the first of them. */
+/** Steps that a worker takes from one stream before it has answered the first of them. */
 export const stepsInFlightMax = 64;
 /** Rows of all spans of one step. */
 export const stepRowsMax = 2_048;

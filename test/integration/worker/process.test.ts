@@ -107,6 +107,16 @@ describe("a running worker", () => {
     expect((await worker.client.probe()).pid).toBe(worker.child.pid);
   });
 
+  it("gives up a load that a newer plan supersedes", async () => {
+    const all = await layerCount(smollm);
+    const old = worker.client.load(loadRequest(smollm, all, { epoch: epochOf(8), planVersion: 2, numerics: "precise" }));
+    const refused = expect(old).rejects.toMatchObject({ code: "stale_epoch" });
+    await until("the load is under way", async () => (await worker.client.probe()).phase === "PHASE_LOADING");
+    expect(await worker.client.load(loadRequest(model, layers, { epoch: epochOf(8), planVersion: 3 }))).toMatchObject({ ready: true, reused: false });
+    await refused;
+    expect(await worker.client.probe()).toMatchObject({ phase: "PHASE_IDLE", stage: { planVersion: 3, layerEnd: layers } });
+  });
+
   it("answers Probe, and shows progress, while a long prefill computes", async () => {
     const all = await layerCount(smollm);
     await worker.client.load(loadRequest(smollm, all, { epoch: epochOf(9), contextMax: 1_024 }));
