@@ -118,8 +118,9 @@ async function* events(body: ReadableStream<Uint8Array>): AsyncIterable<string> 
 export function differences(got: Answer, undisturbed: Answer): string[] {
   const found: string[] = [];
   if (got.text !== undisturbed.text) {
-    const at = [...got.text].findIndex((character, index) => character !== undisturbed.text[index]);
-    const from = Math.max(0, (at < 0 ? Math.min(got.text.length, undisturbed.text.length) : at) - 20);
+    let at = 0;
+    while (at < got.text.length && got.text[at] === undisturbed.text[at]) at += 1;
+    const from = Math.max(0, at - 20);
     found.push(`text from character ${from} is ${JSON.stringify(got.text.slice(from, from + 60))}, undisturbed ${JSON.stringify(undisturbed.text.slice(from, from + 60))}`);
   }
   const token = got.tokens.findIndex((candidate, index) => candidate.token !== undisturbed.tokens[index]?.token || candidate.logprob !== undisturbed.tokens[index]?.logprob);
