@@ -30,6 +30,8 @@ export type Part = "agent" | "worker" | "pm2" | "node";
 
 export interface ClusterOptions {
   readonly nodes: number;
+  /** How many of them are started; default all. The others wait for `start(token)`. */
+  readonly start?: number;
   /** Id or directory; default: the embedded model. */
   readonly model?: string;
   /** Flags of `minid up` for every node, without the dashes: `{ threads: 1 }`. */
@@ -73,9 +75,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     const [founder, ...others] = nodes;
     if (!founder) throw new Error("a cluster has at least one node");
     founder.start();
-    if (others.length > 0) {
+    const joining = others.slice(0, (options.start ?? options.nodes) - 1);
+    if (joining.length > 0) {
       await founder.listening();
-      for (const node of others) node.start(await founder.token());
+      for (const node of joining) node.start(await founder.token());
     }
     await cluster.ready();
     return cluster;

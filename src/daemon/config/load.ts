@@ -53,27 +53,29 @@ export function loadConfig(sources: ConfigSources): Config {
     throw invalid(`${origin[key] ?? "config"}: ${path.join(".")} is ${JSON.stringify(valueAt(values, path))}: ${issue?.message ?? "invalid"}`);
   }
   const config = parsed.data as Config;
-  checkRules(config);
+  const broken = brokenRule(config);
+  if (broken) throw invalid(`${origin[broken.key] ?? "config"}: ${broken.message}`);
   return Object.freeze(config);
 }
 
-function checkRules(config: Config): void {
+/** What no single key's schema can see. */
+function brokenRule(config: Config): { readonly key: SettingKey; readonly message: string } | undefined {
   if (config.suspect_after_ms < 2 * config.heartbeat_interval_ms) {
-    throw invalid(`suspect_after_ms is ${config.suspect_after_ms}: it must be at least twice heartbeat_interval_ms (${config.heartbeat_interval_ms}), or one late heartbeat raises suspicion`);
+    return { key: "suspect_after_ms", message: `suspect_after_ms is ${config.suspect_after_ms}: it must be at least twice heartbeat_interval_ms (${config.heartbeat_interval_ms}), or one late heartbeat raises suspicion` };
   }
   if (config.dead_after_ms <= config.suspect_after_ms) {
-    throw invalid(`dead_after_ms is ${config.dead_after_ms}: it must be greater than suspect_after_ms (${config.suspect_after_ms})`);
+    return { key: "dead_after_ms", message: `dead_after_ms is ${config.dead_after_ms}: it must be greater than suspect_after_ms (${config.suspect_after_ms})` };
   }
   if (config.slots_max < config.batch_max) {
-    throw invalid(`slots_max is ${config.slots_max}: it must be at least batch_max (${config.batch_max}), since every running sequence needs a slot`);
+    return { key: "slots_max", message: `slots_max is ${config.slots_max}: it must be at least batch_max (${config.batch_max}), since every running sequence needs a slot` };
   }
   const ports = [config.http_port, config.agent_port, config.worker_port];
   if (new Set(ports).size < ports.length) {
-    throw invalid(`http_port, agent_port and worker_port are ${ports.join(", ")}: they must differ`);
+    return { key: "http_port", message: `http_port, agent_port and worker_port are ${ports.join(", ")}: they must differ` };
   }
   const ids = config.devices.map((device) => device.device_id);
   const twice = ids.find((id, index) => ids.indexOf(id) !== index);
-  if (twice !== undefined) throw invalid(`devices: device_id ${JSON.stringify(twice)} is there twice: give each machine its own`);
+  return twice === undefined ? undefined : { key: "devices", message: `devices: device_id ${JSON.stringify(twice)} is there twice: give each machine its own` };
 }
 
 function configFile(sources: ConfigSources): { path: string; content: Record<string, unknown> } {
@@ -83,7 +85,8 @@ function configFile(sources: ConfigSources): { path: string; content: Record<str
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    // A home that is no directory has no configuration either; whoever makes the home says what is wrong with it.
+    const missing = ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
     if (missing && named === undefined) return { path, content: {} };
     throw invalid(`${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? "error"}): correct --config or $DISTRIBUTED_CONFIG, or create the file`);
   }
