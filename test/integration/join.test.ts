@@ -1,5 +1,6 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { X509Certificate } from "node:crypto";
+import { connect as connectTcp } from "node:net";
 import { connect } from "node:tls";
 import grpc from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
@@ -237,8 +238,11 @@ describe("a stranger on the agent's port", () => {
     socket.on("error", () => undefined);
     await new Promise<void>((resolve) => { socket.once("data", () => { resolve(); }); });
 
+    const kept = await createToken(founder.home);
     await forgetDevice(founder.home, "second");
     await closed;
+    // It kept what members keep of live tokens, which is enough to join with one.
+    expect(await listTokens(founder.home)).toMatchObject([{ tokenId: kept.tokenId, state: "revoked" }, { state: "revoked" }, { state: "revoked" }]);
     await expect(second.exchangeWith(founder)).rejects.toMatchObject({ code: "not_ready" });
     // The third hears of it from the founder, refuses to be called by the second, and refuses to call it.
     await third.exchangeWith(founder);
@@ -253,6 +257,39 @@ describe("a stranger on the agent's port", () => {
     const again = await lab.member(home);
     expect(again.trust.nodeId).not.toBe(id);
     await again.exchangeWith(founder);
+  });
+});
+
+describe("a port without admission, like a worker's", () => {
+  it("cuts off whoever has no certificate, whatever it says, and serves members on", async () => {
+    const { founder } = await cluster();
+    const server = new grpc.Server();
+    const listener = await founder.transport.listen(server, { host, port: 0 });
+    lab.onClean(async () => { server.forceShutdown(); await listener.close(); });
+    const address = `${host}:${listener.port}`;
+    const bare = grpc.credentials.createSsl(await readFile(homeFiles(founder.home).ca));
+    for (const call of ["exchange", "join"] as const) expect(await statusOf(call, address, bare, peerName(founder.trust.nodeId))).toBe(UNAVAILABLE);
+    expect(listener.refusals.get("no certificate")).toBeGreaterThanOrEqual(1);
+
+    for (const nonsense of ["GET / HTTP/1.1\r\n\r\n", "\u0016\u0003\u0001", "x".repeat(100_000)]) {
+      const socket = connectTcp({ host, port: listener.port });
+      socket.on("error", () => undefined);
+      const closed = new Promise<void>((resolve) => { socket.once("close", () => { resolve(); }); });
+      socket.end(nonsense);
+      await closed;
+    }
+    expect(await statusOf("exchange", address, founder.transport.channelCredentials(), peerName(founder.trust.nodeId))).toBe(grpc.status.UNIMPLEMENTED);
+  });
+
+  it("lets no more strangers wait on an agent's port than it has places for", async () => {
+    const { founder } = await cluster();
+    const open = Array.from({ length: 20 }, () => connect({ host, port: founder.listener.port, rejectUnauthorized: false, ALPNProtocols: ["h2"] }));
+    lab.onClean(() => { for (const socket of open) socket.destroy(); });
+    let closed = 0;
+    for (const socket of open) { socket.on("error", () => undefined); socket.on("close", () => { closed += 1; }); }
+    await until("the ones too many are cut off", () => closed === 4);
+    expect(founder.listener.refusals.get("too many strangers")).toBe(4);
+    await founder.exchangeWith(founder);
   });
 });
 

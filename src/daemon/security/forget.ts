@@ -1,7 +1,8 @@
 /**
  * Removes a machine from the cluster for good: a record, written to the home of any other member, that spreads to all of them.
  * Its open connections are cut within a second here and within a few heartbeats elsewhere. Its node id is never accepted again;
- * should the machine come back, it joins with a new token and gets a new id.
+ * should the machine come back, it joins with a new token and gets a new id. Every token that is still good ends with it: the
+ * machine kept what members keep of them, which is enough to use them.
  */
 import { type Clock, systemClock } from "../../core/clock.js";
 import { MinidError } from "../../core/errors.js";
@@ -27,6 +28,9 @@ export async function forgetDevice(home: string, device: string, clock: Clock = 
     if (member.nodeId === trust.nodeId) throw new MinidError("invalid_value", "a machine cannot forget itself: run this on another member.", { param: "device" });
     trust.records.assertRoomFor("forgotten");
     await writeRecord(home, { kind: "forgotten", nodeId: member.nodeId, by: trust.nodeId, atMs: clock.wallMs() });
+    for (const { token, end } of trust.records.tokens()) {
+      if (!end) await writeRecord(home, { kind: "token-end", tokenId: token.tokenId, reason: "revoked", expiresAtMs: token.expiresAtMs, by: trust.nodeId, atMs: clock.wallMs() });
+    }
     return member;
   } finally { trust.close(); }
 }
