@@ -1,19 +1,13 @@
-/** Every command of `minid`, by name. */
+/** Every command of `minid`, by name. Loaded when it is run: a command starts as fast as what it needs. */
 import type { SubCommandsDef } from "citty";
-import { forgetCommand } from "./forget.js";
-import { joinCommand } from "./join.js";
-import { modelsCommand } from "./models.js";
-import { statusCommand } from "./status.js";
-import { tokenCommand } from "./token.js";
-import { upCommand } from "./up.js";
-import { verifyCommand } from "./verify.js";
 
-export const commands = {
-  up: upCommand,
-  status: statusCommand,
-  models: modelsCommand,
-  verify: verifyCommand,
-  token: tokenCommand,
-  join: joinCommand,
-  forget: forgetCommand,
-} satisfies SubCommandsDef;
+export const commands: SubCommandsDef = {
+  up: async () => (await import("./up.js")).upCommand,
+  status: async () => (await import("./status.js")).statusCommand,
+  chat: async () => (await import("./chat.js")).chatCommand,
+  models: async () => (await import("./models.js")).modelsCommand,
+  verify: async () => (await import("./verify.js")).verifyCommand,
+  token: async () => (await import("./token.js")).tokenCommand,
+  join: async () => (await import("./join.js")).joinCommand,
+  forget: async () => (await import("./forget.js")).forgetCommand,
+};

@@ -1,11 +1,9 @@
 #!/usr/bin/env node
 /** `minid`: one subcommand a file. Exit codes: 0 done, 1 a check or request failed, 2 bad usage or configuration, 3 the node cannot be reached. */
-import { type CommandDef, type SubCommandsDef, defineCommand, renderUsage, runCommand } from "citty";
+import { type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
 import { MinidError, errorLine } from "../core/errors.js";
 import { exitCodeOf, packageVersion } from "./common.js";
 import { commands } from "./commands.js";
-
-const byName: SubCommandsDef = commands;
 
 const main = defineCommand({
   meta: { name: "minid", version: packageVersion(), description: "One self-healing inference service out of the machines on your network" },
@@ -15,7 +13,8 @@ const main = defineCommand({
 async function run(argv: readonly string[]): Promise<number> {
   const [name] = argv;
   if (argv.includes("--version") && argv.length === 1) { console.log(packageVersion()); return 0; }
-  const sub = name !== undefined && Object.hasOwn(commands, name) ? byName[name] as CommandDef : undefined;
+  const load = name !== undefined && Object.hasOwn(commands, name) ? commands[name] as () => Promise<CommandDef> : undefined;
+  const sub = await load?.();
   if (sub === undefined || argv.includes("--help") || argv.includes("-h")) {
     console.log(sub ? await renderUsage(sub, main) : await renderUsage(main));
     if (sub === undefined && name !== undefined && !name.startsWith("-")) throw new MinidError("usage", `unknown command ${JSON.stringify(name)}: minid --help lists the commands`);

@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts")).map((file) => join("src", file));
 const textOf = (file: string): string => readFileSync(join(root, file), "utf8");
 const importsOf = (file: string): string[] =>
-  [...textOf(file).matchAll(/(?:from|import)\s+"(\.[^"]+)"/gu)].map((match) => normalize(join(dirname(file), match[1]!)).replace(/\.js$/u, ".ts"));
+  [...textOf(file).matchAll(/(?:from|import)\s*\(?"(\.[^"]+)"/gu)].map((match) => normalize(join(dirname(file), match[1]!)).replace(/\.js$/u, ".ts"));
 
 /** Imports point one way: each layer may use only those listed. */
 const mayUse: Record<string, readonly string[]> = {
