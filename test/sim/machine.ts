@@ -149,7 +149,8 @@ export class Machine {
   }
 
   introduced(other: Machine): void {
-    this.#world.network.send(other.index, this.index, () => this.input({ kind: "introduction", address: other.address, source: "mdns", nodeId: other.id, clusterId: "cluster", clusterName: "home" }));
+    const { id, address } = other;
+    this.#world.network.send(other.index, this.index, () => this.input({ kind: "introduction", address, source: "mdns", nodeId: id, clusterId: "cluster", clusterName: "home" }));
   }
 
   /** From the network or from this machine's own devices; waits while the process stands still. */

@@ -15,9 +15,11 @@ export const SETTLE_MS_MAX = 30_000;
 /** and then stay so for this long. */
 const REST_MS = 3_000;
 const LOOK_EVERY_MS = 250;
-/** Settled means: seen settled this many times in a row; with a broken link for longer, since then a late joiner cannot be told from one that is left out. */
+/** Settled means: seen settled this many times in a row; for longer where a machine that is still to be planned in cannot be told from one that is left out. */
 const LOOKS = 4;
-const LOOKS_WITH_SCAR = 20;
+const LOOKS_LONG = 20;
+
+const DISCOVERY_MS = 5_000;
 
 export interface Outcome {
   readonly seed: number;
@@ -48,6 +50,7 @@ export class World {
     this.machines = scenario.machines.map((_, index) => new Machine(this, scenario, index, bug));
     for (const [index, { startAt }] of scenario.machines.entries()) this.agenda.at(startAt, () => this.#machine(index).boot());
     for (const fault of scenario.faults) this.agenda.at(fault.at, () => this.#begin(fault));
+    this.agenda.at(DISCOVERY_MS, () => this.#discover());
     this.agenda.at(scenario.quietAt, () => this.#scar());
   }
 
@@ -101,7 +104,7 @@ export class World {
       this.agenda.runUntil(this.agenda.now + LOOK_EVERY_MS);
       why = this.rules.unsettled();
       looks = why === undefined ? looks + 1 : 0;
-      if (looks >= (this.scenario.scar.kind === "cut" ? LOOKS_WITH_SCAR : LOOKS)) return this.agenda.now - from;
+      if (looks >= (this.scenario.scar.kind === "cut" || this.scenario.use === "fastest" || this.scenario.machines.length > this.scenario.layerCount ? LOOKS_LONG : LOOKS)) return this.agenda.now - from;
     }
     throw new Violation("settles", `${why ?? "it keeps changing"}, ${SETTLE_MS_MAX / 1_000} s after the last fault`);
   }
@@ -137,6 +140,12 @@ export class World {
       case "leave": this.#leave(fault); return;
       case "readdress": this.#machine(fault.machine).move(); return;
     }
+  }
+
+  /** What discovery does now and then: everybody hears of whoever it can reach. */
+  #discover(): void {
+    for (const machine of this.machines) for (const other of this.machines) if (machine !== other && machine.running && other.running) other.introduced(machine);
+    this.agenda.after(DISCOVERY_MS, () => this.#discover());
   }
 
   #cut(a: number, b: number, by: 1 | -1): void {

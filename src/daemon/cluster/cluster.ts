@@ -11,6 +11,7 @@ import { type Epoch, type Millis, type NodeId, epochText, sameEpoch } from "../.
 import { unreachable } from "../../core/invariant.js";
 import type { LeaderChangeCause } from "../election/cause.js";
 import { Election, type ElectionAction, type ElectionConfig, type Electorate } from "../election/election.js";
+import type { NodeFacts } from "../membership/facts.js";
 import { type Member, adoptProtocol, isLive } from "../membership/member.js";
 import { Membership } from "../membership/membership.js";
 import { SelfDoubt } from "../membership/self-doubt.js";
@@ -75,8 +76,9 @@ export class ClusterCore implements ClusterMachine {
   /** Newest plan known, of whatever term: layers stay where it put them. */
   #latest: Plan | undefined;
   #latestAt = 0;
+  /** The plan that its leader has taken back: the model does not fit any more. */
+  #revoked: Plan | undefined;
   #planVersion: number;
-  #planless: string | undefined;
   #leaderSince = 0;
   #readyAs: Plan | undefined;
   #wallOffsetMs: number;
@@ -127,7 +129,7 @@ export class ClusterCore implements ClusterMachine {
     return buildView({
       identity: this.#identity, incarnation: this.#outbox.incarnation, config: this.#config, facts: this.#facts.current, members: this.#membership.members,
       destination: (member) => this.#outbox.destination(member), term, standing: this.#election.standing, plan,
-      planless: this.#election.leads ? this.#planless : term && this.#membership.find(term.nodeId)?.planless,
+      planless: term && this.#factsOf(term.nodeId)?.facts?.planless?.why,
       missing: plan ? missing(plan, this.#factsOf) : [], doubt: this.#doubt.level, foreign: this.#foreigners.seen(now), now,
     });
   }
@@ -135,7 +137,7 @@ export class ClusterCore implements ClusterMachine {
   /** The plan in force. */
   get #plan(): Plan | undefined {
     const term = this.#election.term;
-    return term && this.#latest && sameEpoch(this.#latest.epoch, term) ? this.#latest : undefined;
+    return term && this.#latest && this.#latest !== this.#revoked && sameEpoch(this.#latest.epoch, term) ? this.#latest : undefined;
   }
 
   #take(input: ClusterInput, now: number): void {
@@ -298,14 +300,13 @@ export class ClusterCore implements ClusterMachine {
     for (const id of beat.forgotten) if (id !== this.#identity.nodeId) this.#forget(id, now);
     if (this.#membership.find(member.id) === undefined) return;
     if (beat.seq >= member.seq) this.#claims(member, beat.leads);
-    member.planless = beat.planless;
     member.clockSkewMs = beat.wallMs - (now + this.#wallOffsetMs);
-    if (beat.facts && this.#membership.learn(member, beat.incarnation, beat.facts, now)) this.#factsLearnt();
+    if (beat.facts) this.#learn(member, beat.incarnation, beat.facts, now);
     this.#ownRow(member, beat, now);
     this.#rows(member, beat, now);
     for (const { id, incarnation, facts } of beat.relayed ?? []) {
       const third = this.#membership.find(id);
-      if (third && this.#membership.learn(third, incarnation, facts, now)) this.#factsLearnt();
+      if (third) this.#learn(third, incarnation, facts, now);
     }
     member.plan = beat.plan;
     if (beat.plan && beat.plan.version > this.#planVersion) this.#planVersion = beat.plan.version;
@@ -385,19 +386,18 @@ export class ClusterCore implements ClusterMachine {
     if (!epoch) return;
     const result = this.#planning.step({
       epoch, leaderSince: this.#leaderSince, model: this.#model, selfId: this.#identity.nodeId, self: this.#facts.current, members: this.#membership.members,
-      latest: this.#latest, version: this.#planVersion,
+      latest: this.#latest, inForce: this.#plan, version: this.#planVersion,
     }, now);
     if (!result) return;
     if (result.kind === "planless") {
-      if (this.#planless === result.reason) return;
-      this.#planless = result.reason;
-      if (this.#plan) this.#latest = undefined;
+      if (!this.#facts.planless(result.reason, this.#planVersion)) return;
+      this.#revoked = this.#latest;
       this.#outbox.hurry();
       this.#event({ kind: "unplannable", reason: result.reason });
       return;
     }
     const { plan } = result;
-    this.#planless = undefined;
+    this.#facts.planless(undefined);
     this.#hold(plan, now);
     this.#event({ kind: "planned", epoch, version: plan.version, worldSize: plan.ranks.length, why: plan.why });
     for (const member of this.#membership.members) if (isLive(member)) this.#handPlan(member, plan, now);
@@ -444,7 +444,6 @@ export class ClusterCore implements ClusterMachine {
           break;
         case "lead":
           this.#leaderSince = now;
-          this.#planless = undefined;
           this.#planning.touch();
           this.#effects.push({ kind: "becomeLeader", epoch: action.epoch });
           this.#event({ kind: "election_won", epoch: action.epoch, cause: action.cause, tookMs: action.tookMs });
@@ -457,6 +456,7 @@ export class ClusterCore implements ClusterMachine {
         case "follow":
           if (action.epoch) this.#durable.epoch(action.epoch);
           this.#factsChanged(this.#facts.aside(false));
+          this.#factsChanged(this.#facts.planless(undefined));
           this.#leaderChanged(action.epoch, action.cause);
           break;
         default: unreachable(action);
@@ -496,7 +496,7 @@ export class ClusterCore implements ClusterMachine {
 
   #standing(now: number): Standing {
     const leads = this.#election.leads;
-    return { leads, plan: this.#plan, planless: leads ? this.#planless : undefined, facts: this.#facts.current, forgotten: this.#durable.record.forgotten, wallMs: Math.round(now + this.#wallOffsetMs) };
+    return { leads, plan: this.#plan, facts: this.#facts.current, forgotten: this.#durable.record.forgotten, wallMs: Math.round(now + this.#wallOffsetMs) };
   }
 
   #factsChanged(changed: boolean): void {
@@ -506,7 +506,10 @@ export class ClusterCore implements ClusterMachine {
     this.#outbox.hurry();
   }
 
-  #factsLearnt(): void {
+  #learn(member: Member, incarnation: number, facts: NodeFacts, now: number): void {
+    if (!this.#membership.learn(member, incarnation, facts, now)) return;
+    const plan = this.#plan;
+    if (facts.planless && plan?.epoch.nodeId === member.id && plan.version <= facts.planless.upTo) this.#revoked = plan;
     this.#stirred = true;
     this.#planning.touch();
   }
@@ -517,7 +520,8 @@ export class ClusterCore implements ClusterMachine {
     if (member) this.#membership.left(member, now);
     this.#membership.remove(id);
     this.#book.forget(id);
-    this.#factsLearnt();
+    this.#stirred = true;
+    this.#planning.touch();
   }
 
   #leave(now: number): void {

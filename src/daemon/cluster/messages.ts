@@ -27,8 +27,6 @@ export interface Heartbeat extends Envelope {
   readonly leads?: Epoch;
   /** The plan that the sender holds. */
   readonly plan?: { readonly epoch: Epoch; readonly version: number };
-  /** In words: the sender leads, but no plan is possible. */
-  readonly planless?: string;
   /** Left out once the receiver is known to hold this version. */
   readonly facts?: NodeFacts;
   readonly factsVersion: number;

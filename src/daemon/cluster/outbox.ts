@@ -25,7 +25,6 @@ const RELAY_AFTER_MS = 1_000;
 export interface Standing {
   readonly leads: Epoch | undefined;
   readonly plan: Plan | undefined;
-  readonly planless: string | undefined;
   readonly facts: NodeFacts;
   readonly forgotten: readonly NodeId[];
   readonly wallMs: number;
@@ -95,10 +94,10 @@ export class Outbox {
 
   /** A heartbeat for whoever, without facts. */
   heartbeat(members: readonly Member[], standing: Standing, now: number): Heartbeat {
-    const { leads, plan, planless, facts, forgotten, wallMs } = standing;
+    const { leads, plan, facts, forgotten, wallMs } = standing;
     return {
       type: "heartbeat", ...this.envelope(now), wallMs, factsVersion: facts.version, rows: rowsOf(members, now), forgotten,
-      ...(leads ? { leads } : {}), ...(plan ? { plan: { epoch: plan.epoch, version: plan.version } } : {}), ...(planless === undefined ? {} : { planless }),
+      ...(leads ? { leads } : {}), ...(plan ? { plan: { epoch: plan.epoch, version: plan.version } } : {}),
     };
   }
 

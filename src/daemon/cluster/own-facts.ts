@@ -19,14 +19,23 @@ export class OwnFacts {
   report(local: LocalFacts): boolean {
     if (local === this.#local || isDeepStrictEqual(local, this.#local)) return false;
     this.#local = local;
-    const { version, protocol, draining, aside, unheard } = this.#facts;
-    this.#facts = { ...local, version: version + 1, protocol, draining, aside, unheard };
+    const { version, protocol, draining, aside, unheard, planless } = this.#facts;
+    this.#facts = { ...local, version: version + 1, protocol, draining, aside, unheard, ...(planless === undefined ? {} : { planless }) };
     return true;
   }
 
   drain(draining: boolean): boolean { return draining !== this.#facts.draining && this.#change({ draining }); }
 
   aside(aside: boolean): boolean { return aside !== this.#facts.aside && this.#change({ aside }); }
+
+  /** @param why there is no plan; undefined: there is one, or it is not this node's business. */
+  planless(why: string | undefined, upTo = 0): boolean {
+    if (why === this.#facts.planless?.why) return false;
+    if (why !== undefined) return this.#change({ planless: { why, upTo } });
+    const { planless: _, ...rest } = this.#facts;
+    this.#facts = { ...rest, version: rest.version + 1 };
+    return true;
+  }
 
   /** @returns true when the set of broken links changed. A mended link must hold for `healedMs` before it counts. */
   links(members: readonly Member[], now: number, brokenAfterMs: number, healedMs: number): boolean {

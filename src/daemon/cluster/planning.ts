@@ -3,7 +3,7 @@
  * machines starting together make one plan; suspicion alone changes nothing. A machine that keeps failing to load its stage is planned
  * around for a while. How layers are shared out is `planner/`'s business.
  */
-import { type Epoch, type NodeId, sameEpoch } from "../../core/ids.js";
+import type { Epoch, NodeId } from "../../core/ids.js";
 import type { LayerRange } from "../../model/spec.js";
 import type { NodeFacts } from "../membership/facts.js";
 import { type Member, isLive } from "../membership/member.js";
@@ -30,6 +30,8 @@ export interface PlanningInput {
   readonly members: readonly Member[];
   /** Newest plan known, of this term or of an earlier one. */
   readonly latest: Plan | undefined;
+  /** The plan of this term, unless it was taken back. */
+  readonly inForce: Plan | undefined;
   /** Highest plan version ever heard of. */
   readonly version: number;
 }
@@ -54,10 +56,9 @@ export class Planning {
     if (!this.#dirty && now - this.#reviewedAt < (impatient ? this.#config.tickIntervalMs : REVIEW_MS)) return undefined;
     this.#dirty = false;
     this.#reviewedAt = now;
-    const { model, latest } = input;
+    const { model, latest, inForce: current } = input;
     if (!model) return { kind: "planless", reason: "no model is configured" };
     const { devices, waiting } = this.#admitted(input, now);
-    const current = latest && sameEpoch(latest.epoch, input.epoch) ? latest : undefined;
     const valid = current?.model.modelId === model.modelId && current.ranks.every((rank) => devices.some((device) => device.nodeId === rank.nodeId));
     // A ring that worked until something was lost is mended with whoever is there; only a first plan, or a larger one, can wait.
     if (waiting && (valid || !latest) && this.#mayWait(input.leaderSince, valid, now)) return undefined;

@@ -82,6 +82,8 @@ export interface NodeFacts extends LocalFacts {
   readonly draining: boolean;
   /** Leads, but cannot load its own stage: asks to be relieved as rank 0. */
   readonly aside: boolean;
+  /** Leads, but no plan is possible: why, in words; plans up to version `upTo` of its term are taken back. */
+  readonly planless?: { readonly why: string; readonly upTo: number };
   /** Members known to be alive by others' word that this node does not hear itself: broken links the ring must avoid. */
   readonly unheard: readonly NodeId[];
 }

@@ -62,8 +62,6 @@ export interface Member {
   lacks: readonly NodeId[];
   /** The plan that it holds. */
   plan: { readonly epoch: Epoch; readonly version: number } | undefined;
-  /** It leads, but no plan is possible: why. */
-  planless: string | undefined;
   /** When it last became alive after being unknown, dead or gone. */
   joinedAt: number;
   /** When we last sent it something beyond the regular heartbeats. */
@@ -77,7 +75,7 @@ export function newMember(id: NodeId, now: number): Member {
   return {
     id, incarnation: -1, seq: -1, evidenceAt: -Infinity, directSeq: -1, directAt: -Infinity, directSince: now, sureAt: -Infinity, hops: 0,
     state: "introduced", since: now, cause: "introduced", leads: undefined, restarted: false, protocol: undefined, compatible: true, facts: undefined, factsAt: now,
-    holdsOurFacts: -1, lacks: [], plan: undefined, planless: undefined, joinedAt: now, greetedAt: -Infinity, plannedAt: -Infinity, clockSkewMs: 0,
+    holdsOurFacts: -1, lacks: [], plan: undefined, joinedAt: now, greetedAt: -Infinity, plannedAt: -Infinity, clockSkewMs: 0,
   };
 }
 

@@ -110,7 +110,7 @@ export class Membership {
     member.seq = row.seq;
     member.evidenceAt = Math.max(member.evidenceAt, now - row.ageMs);
     if (row.state === "left") this.#become(member, "left", "said goodbye", now);
-    else if ((row.state === "alive" || row.state === "suspect") && row.hops < HOPS_MAX && now - member.directAt > this.#config.suspectAfterMs) {
+    else if ((row.state === "alive" || row.state === "suspect") && row.hops < HOPS_MAX && now - member.directAt > this.#config.suspectAfterMs / 2) {
       // Whoever hears a member itself goes by the member's own word; this is for those who do not.
       const sureAt = Math.min(now - row.ageMs, by.sureAt);
       if (sureAt > member.sureAt) { member.sureAt = sureAt; member.hops = Math.max(row.hops, by.hops) + 1; }
@@ -161,7 +161,6 @@ export class Membership {
     member.facts = member.facts && { ...member.facts, version: -1 };
     member.holdsOurFacts = -1;
     member.plan = undefined;
-    member.planless = undefined;
     member.restarted = restarted;
     if (restarted) this.#events.push({ kind: "restarted", member });
   }

@@ -20,10 +20,9 @@ export type Held = ReadonlyMap<NodeId, LayerRange>;
  */
 export function planRing(model: ModelShape, devices: readonly Device[], options: PlannerOptions, held: Held): PlanResult {
   if (devices.length === 0) return { fits: false, reason: "there is no healthy machine" };
-  const order = orderRing(devices, [...held].sort(([, a], [, b]) => a.first - b.first).map(([id]) => id));
-  const able = withRoom(model, order.devices, options);
+  const able = withRoom(model, devices, options);
   const ring = options.use === "all" ? largestRing(model, able, options, held) : fastestRing(model, able, options, held);
-  return ring ? { fits: true, ring } : { fits: false, reason: whyNot(model, order.devices, options) };
+  return ring ? { fits: true, ring } : { fits: false, reason: whyNot(model, orderRing(devices, []).devices, options) };
 }
 
 /** Machines too small for a single layer cannot help; rank 0 always stays, and decides whether there is a plan at all. */
@@ -67,9 +66,10 @@ function slowestFirst(model: ModelShape, devices: readonly Device[], options: Pl
   return stagers(model, devices, options).slice(1).sort((a, b) => b.msPerLayer - a.msPerLayer || (a.device.nodeId < b.device.nodeId ? 1 : -1)).map((stager) => stager.device);
 }
 
-/** A ring of exactly these machines in this order, with as much cache as memory allows; undefined when they cannot hold the model. */
+/** A ring of these machines, or as many of them as broken links allow, with as much cache as memory allows; undefined when they cannot hold the model. */
 function ringOf(model: ModelShape, devices: readonly Device[], options: PlannerOptions, held: Held): Ring | undefined {
-  const ring = stagers(model, devices, options);
+  const places = [...held].sort(([, a], [, b]) => a.first - b.first).map(([id]) => id);
+  const ring = stagers(model, orderRing(devices, places).devices, options);
   const context = Math.min(options.contextMax, model.contextMax);
   for (const kvTokens of cacheSizes(context, Math.min(options.contextMin, context), options.batchMax)) {
     const cut = cutLayers(model, ring, kvTokens, held, options.gainMin);
