@@ -10,7 +10,7 @@
  * Does not make certificates or tokens (daemon/security), does not talk to anyone.
  */
 import { X509Certificate, createPrivateKey } from "node:crypto";
-import { readFileSync, readdirSync, rmSync } from "node:fs";
+import { readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { type Clock, systemClock } from "../clock.js";
@@ -20,6 +20,8 @@ import { type NodeId, nodeId } from "../ids.js";
 import { type TrustRecord, TrustSet, isSpent, recordKey, trustRecordSchema } from "./records.js";
 
 const pollIntervalMs = 1_000;
+/** A look at the files' dates can miss a change within one tick of the file system's clock; reading cannot. */
+const rereadIntervalMaxMs = 10_000;
 /** A peer that no record knows makes us look at the directory again, but not oftener than this. */
 const rereadIntervalMinMs = 100;
 const pemBytesMax = 64 << 10;
@@ -59,6 +61,8 @@ export class Trust {
   #material: TlsMaterial;
   #records = TrustSet.empty;
   #rereadAtMs = -Infinity;
+  #readAtMs: number;
+  #dates: string;
   #problem = "";
 
   /**
@@ -79,9 +83,11 @@ export class Trust {
     this.#clock = clock;
     this.#onProblem = onProblem;
     this.#cluster = cluster;
+    this.#dates = datesOf(home);
+    this.#readAtMs = clock.now();
     this.#material = readMaterial(home);
     this.#records = this.#readRecords();
-    this.#timer = setInterval(() => { this.refresh(); }, pollIntervalMs);
+    this.#timer = setInterval(() => { this.#poll(); }, pollIntervalMs);
     this.#timer.unref();
   }
 
@@ -140,6 +146,14 @@ export class Trust {
     this.#listeners.clear();
   }
 
+  #poll(): void {
+    const dates = datesOf(this.home);
+    if (dates === this.#dates && this.#clock.now() - this.#readAtMs < rereadIntervalMaxMs) return;
+    this.#dates = dates;
+    this.#readAtMs = this.#clock.now();
+    this.refresh();
+  }
+
   #tell(change: TrustChange): void { for (const listener of this.#listeners) listener(change); }
 
   #readRecords(): TrustSet {
@@ -165,6 +179,15 @@ export async function writeRecord(home: string, record: TrustRecord): Promise<vo
   const file = join(homeFiles(home).trust, `${recordKey(record)}.json`);
   if (await readDurable(file, trustRecordSchema).catch(() => undefined)) return;
   await writeDurable(file, record);
+}
+
+/** Differs when a file was written: every write of ours replaces the file. */
+function datesOf(home: string): string {
+  const files = homeFiles(home);
+  return [files.identity, files.cluster, files.ca, files.certificate, files.key, files.trust].map((file) => {
+    const found = statSync(file, { throwIfNoEntry: false });
+    return found ? `${found.ino}:${found.mtimeMs}:${found.size}` : "";
+  }).join();
 }
 
 function readRecord(directory: string, name: string, reader: NodeId): TrustRecord | undefined {
