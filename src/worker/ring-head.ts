@@ -16,8 +16,9 @@ import type { RingLink } from "./ring-link.js";
 interface Pending {
   readonly step: Step;
   readonly done: (result: StepResult) => void;
-  /** When the frame left for the next rank. */
-  sentAt: number | undefined;
+  /** `travelling`: the frame has left for the next rank and is not back. */
+  where: "here" | "travelling" | "back";
+  sentAt: number;
   computeMs: number;
   result: StepResult | undefined;
 }
@@ -43,7 +44,7 @@ export class RingHead {
   submit(step: Step, done: (result: StepResult) => void): void {
     const key = this.#nextKey;
     this.#nextKey += 1;
-    const pending: Pending = { step, done, sentAt: undefined, computeMs: 0, result: undefined };
+    const pending: Pending = { step, done, where: "here", sentAt: 0, computeMs: 0, result: undefined };
     this.#pending.set(key, pending);
     (this.#link ? this.#sendRound(key, pending, this.#link) : this.#computeWhole(key, pending)).catch((error: unknown) => { this.#fail(key, error); });
   }
@@ -51,7 +52,8 @@ export class RingHead {
   /** What the last rank made of a step. Unknown keys are of another life: dropped. */
   returned(frame: Frame): void {
     const pending = this.#pending.get(frame.stepSeq);
-    if (pending?.sentAt === undefined || pending.result) return;
+    if (pending?.where !== "travelling" || pending.result) return;
+    pending.where = "back";
     this.#finish(frame.stepSeq, pending, frame.hidden, performance.now() - pending.sentAt).catch((error: unknown) => { this.#fail(frame.stepSeq, error); });
   }
 
@@ -61,7 +63,7 @@ export class RingHead {
 
   /** The ring broke: every step that travels in it is lost. */
   broken(error: MinidError): void {
-    for (const [key, { sentAt, result }] of Array.from(this.#pending)) if (sentAt !== undefined && !result) this.#fail(key, error);
+    for (const [key, { where, result }] of Array.from(this.#pending)) if (where === "travelling" && !result) this.#fail(key, error);
   }
 
   /** The plan is over. */
@@ -85,6 +87,7 @@ export class RingHead {
     const { hidden, computeMs } = await this.#host.request<"beginRing">({ kind: "beginRing", key, ops, spans });
     if (pending.result) { this.#forget(key); return; }
     pending.computeMs = computeMs;
+    pending.where = "travelling";
     pending.sentAt = performance.now();
     link.send({ ...this.#term, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden) });
   }

@@ -52,9 +52,10 @@ export class RingMember {
 
   upstreamEnded(upstream: Upstream): void { if (this.#upstream === upstream) this.#upstream = undefined; }
 
+  /** Leaves the ring: what was passed on arrives before the rank before hears of the break, so that no finished step is lost by it. */
   async abandon(error: MinidError): Promise<void> {
-    this.broken(error);
     await this.#options.link.close();
+    this.broken(error);
   }
 
   async #process(frame: Frame, upstream: Upstream): Promise<void> {

@@ -123,6 +123,7 @@ export class Driver {
   step(ops: readonly CacheOp[], spans: readonly StepSpan[]): Promise<StepResult> {
     this.#seq += 1;
     const stepSeq = this.#seq;
+    if (this.ended !== "open") return Promise.reject(this.ended ?? new MinidError("cancelled", "the stream ended"));
     return new Promise((resolve, reject) => {
       this.#waiting.set(stepSeq, { resolve, reject });
       this.#run.send({ epoch: this.#epoch, planVersion: this.#planVersion, stepSeq, ops, spans });
