@@ -10,13 +10,11 @@ import { type ErrorCode, MinidError } from "../../core/errors.js";
 import { invariant, unreachable } from "../../core/invariant.js";
 import type { GenerateEvent, GenerateRequest, GeneratedToken } from "./generate.js";
 
-/** Attempts in a row that may fail on a ready ring without a single new token: then the request itself is at fault. */
+/** Attempts in a row that a ring may begin to compute and break under without a single new token: then the request itself is at fault. */
 const fruitlessAttemptsMax = 30;
-/** Between attempts, so that a leader that still believes itself ready is not asked in a tight loop. */
-const retryBackoff: BackoffPolicy = { initialMs: 20, factor: 2, maxMs: 1_000 };
+/** Between attempts: a leader that is gone, and not yet known to be, is not called in a tight loop; the longest pause is what a repaired ring may wait for us. */
+const retryBackoff: BackoffPolicy = { initialMs: 20, factor: 2, maxMs: 250 };
 
-/** Nobody computed: waiting for the cluster, up to the deadline, is the remedy. */
-const waitingCodes: ReadonlySet<ErrorCode> = new Set(["not_ready", "no_leader", "draining", "model_does_not_fit", "stale_epoch"]);
 /** Retryable for the client, but not by us behind its back. */
 const finalCodes: ReadonlySet<ErrorCode> = new Set(["cancelled", "deadline_exceeded"]);
 
@@ -63,6 +61,8 @@ export class ResumableAnswer {
   #heardMs = 0;
   #admitted = false;
   #cachedPromptTokens: number | undefined;
+  /** Failures since the last new token, and those of them that came while a ring computed. */
+  #failures = 0;
   #fruitless = 0;
   #lastError: MinidError | undefined;
   #interruption: Interruption | undefined;
@@ -128,6 +128,7 @@ export class ResumableAnswer {
     invariant(token.index <= this.#tokens.length, `token ${token.index} of request ${this.#request.requestId} came after token ${this.#tokens.length - 1}: one was lost`);
     if (token.index < this.#tokens.length) return false;
     this.#tokens.push(token.token);
+    this.#failures = 0;
     this.#fruitless = 0;
     return true;
   }
@@ -137,12 +138,13 @@ export class ResumableAnswer {
     if (!error.retryable || finalCodes.has(error.code)) return this.#fail(error);
     // The first refusal is the client's to hear; an answer that was let in once waits for its place.
     if (error.code === "queue_full" && !interrupted && !this.#interruption) return this.#fail(error);
-    if (!waitingCodes.has(error.code) && error.code !== "queue_full") this.#fruitless += 1;
+    if (this.#admitted) this.#fruitless += 1;
     if (this.#fruitless > fruitlessAttemptsMax) return this.#fail(error);
     if (interrupted) this.#interruption ??= { cause: error.code, detectMs: nowMs - this.#heardMs, failedMs: nowMs, tokens: this.#tokens.length, attempts: 0 };
     this.#lastError = error;
     this.#phase = "waiting";
-    return [{ kind: "findLeader", delayMs: backoffMs(retryBackoff, Math.max(0, this.#fruitless - 1)) }];
+    this.#failures += 1;
+    return [{ kind: "findLeader", delayMs: backoffMs(retryBackoff, this.#failures - 1) }];
   }
 
   #recovered(nowMs: number): ResumeEffect[] {
