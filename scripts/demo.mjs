@@ -14,7 +14,7 @@ const say = (text) => out.write(`\n[demo] ${text}\n`);
 
 /** Streams an answer to the terminal, and does `deed` once in the middle of it. */
 async function answerWhile(node, question, deed) {
-  let doing;
+  let doing = Promise.resolve();
   let killedAt;
   let nextTokenMs;
   const answer = await node.ask(question, {

@@ -1,0 +1,34 @@
+// `npm run chaos -- --seed N --minutes M [--nodes N] [--streams N] [--faults a,b] [--count N] [--pause LOW,HIGH] [--report FILE]`
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { compile, tool } from "./tools.mjs";
+
+const { values } = parseArgs({ options: {
+  seed: { type: "string" }, minutes: { type: "string" }, nodes: { type: "string" }, streams: { type: "string" },
+  faults: { type: "string" }, count: { type: "string" }, pause: { type: "string" }, threads: { type: "string" }, report: { type: "string" },
+} });
+
+compile();
+const { runChaos } = await tool("chaos/run.js");
+const { reportLines } = await tool("chaos/report.js");
+const { faultNames } = await tool("chaos/faults.js");
+
+const kinds = values.faults?.split(",") ?? faultNames;
+const unknown = kinds.find((name) => !faultNames.includes(name));
+if (unknown !== undefined) throw new Error(`--faults: there is no ${unknown}; there are ${faultNames.join(", ")}`);
+
+const report = await runChaos({
+  seed: Number(values.seed ?? Date.now() % 1_000_000),
+  minutesMax: Number(values.minutes ?? 5),
+  faultsMax: Number(values.count ?? Number.MAX_SAFE_INTEGER),
+  nodes: Number(values.nodes ?? 3),
+  streams: Number(values.streams ?? 4),
+  kinds,
+  ...(values.pause === undefined ? {} : { pauseMs: values.pause.split(",").map(Number) }),
+  settings: { threads: Number(values.threads ?? 1), "log-level": "info" },
+  onLine: (line) => console.log(line),
+});
+const lines = reportLines(report);
+console.log(lines.join("\n"));
+if (values.report !== undefined) writeFileSync(values.report, JSON.stringify(report, undefined, 2));
+process.exitCode = report.failures.length === 0 ? 0 : 1;

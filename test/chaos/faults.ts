@@ -1,0 +1,71 @@
+/** What can go wrong with a node, done by signals to real processes. Each says which of a client's streams it may break. */
+import type { Cluster, ClusterNode } from "../support/cluster.js";
+import { until } from "../support/wait.js";
+import type { Random } from "./random.js";
+
+export interface Fault {
+  readonly name: FaultName;
+  /** Streams whose front door is this node may break: nobody else holds their connection. */
+  readonly breaksFrontDoor: boolean;
+  /** Resolves when the fault has happened, with what undoes it (start a node again, wake it up), if something has to. */
+  readonly strike: (node: ClusterNode, random: Random) => Promise<(() => Promise<void>) | undefined>;
+}
+
+export const faultNames = ["worker-kill", "worker-stop", "worker-pause", "agent-kill", "agent-pause", "agent-stop", "node-kill", "pm2-kill", "restart"] as const;
+export type FaultName = (typeof faultNames)[number];
+
+const restartDelayMs = [500, 6_000] as const;
+const pauseMs = [100, 3_500] as const;
+/** Longer than members wait before they plan around a silent machine, shorter than the agent's own watchdog. */
+const stopMs = [5_000, 9_000] as const;
+
+const delay = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms); });
+
+/** A whole node comes back as launchd or systemd would bring it back. */
+function comesBack(node: ClusterNode, random: Random): () => Promise<void> {
+  const afterMs = random.between(...restartDelayMs);
+  return async () => {
+    await delay(afterMs);
+    node.start();
+    await node.listening();
+  };
+}
+
+function paused(part: "agent" | "worker", range: readonly [number, number]): Fault["strike"] {
+  return async (node, random) => {
+    const forMs = random.between(...range);
+    await node.signal(part, "SIGSTOP");
+    return async () => {
+      await delay(forMs);
+      await node.signal(part, "SIGCONT");
+    };
+  };
+}
+
+export const faults: readonly Fault[] = [
+  { name: "worker-kill", breaksFrontDoor: false, strike: async (node) => { await node.kill("worker"); return undefined; } },
+  // For good: its agent has to find it and kill it.
+  { name: "worker-stop", breaksFrontDoor: false, strike: async (node) => { await node.signal("worker", "SIGSTOP"); return undefined; } },
+  { name: "worker-pause", breaksFrontDoor: false, strike: paused("worker", pauseMs) },
+  { name: "agent-kill", breaksFrontDoor: true, strike: async (node) => { await node.kill("agent"); return undefined; } },
+  { name: "agent-pause", breaksFrontDoor: false, strike: paused("agent", pauseMs) },
+  { name: "agent-stop", breaksFrontDoor: false, strike: paused("agent", stopMs) },
+  { name: "node-kill", breaksFrontDoor: true, strike: async (node, random) => { await node.kill("node"); return comesBack(node, random); } },
+  // `minid up` ends with it, and both apps follow.
+  { name: "pm2-kill", breaksFrontDoor: true, strike: async (node, random) => {
+    await node.kill("pm2");
+    await until(`${node.name} is down`, () => !node.running);
+    return comesBack(node, random);
+  } },
+  // As an upgrade does it: the node lets its clients' answers end first.
+  { name: "restart", breaksFrontDoor: false, strike: async (node) => async () => {
+    await node.stop();
+    node.start();
+    await node.listening();
+  } },
+];
+
+/** Nodes that a fault may strike: `restart` and whole-node faults leave the others, so that somebody can answer. */
+export function candidates(cluster: Cluster, fault: Fault, busy: ReadonlySet<ClusterNode>): ClusterNode[] {
+  return cluster.nodes.filter((node) => node.running && !busy.has(node) && (cluster.nodes.length > 1 || !["node-kill", "pm2-kill", "restart", "agent-kill"].includes(fault.name)));
+}

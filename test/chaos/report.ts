@@ -1,0 +1,26 @@
+/** A chaos run in the lines that a person reads. */
+import type { ChaosReport, FaultRecord } from "./run.js";
+
+const seconds = (ms: number | undefined): string => (ms === undefined ? "-" : `${(ms / 1000).toFixed(2)} s`);
+const quantile = (sorted: readonly number[], q: number): number | undefined => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
+
+function line(name: string, records: readonly FaultRecord[]): string {
+  const times = records.flatMap(({ lastMs }) => lastMs ?? []).sort((a, b) => a - b);
+  return `${name.padEnd(24)} ${String(records.length).padStart(5)}   ${seconds(quantile(times, 0.5)).padStart(9)} ${seconds(quantile(times, 0.95)).padStart(9)} ${seconds(times.at(-1)).padStart(9)}`;
+}
+
+export function reportLines(report: ChaosReport): string[] {
+  const { faults, failures } = report;
+  const kinds = [...new Set(faults.map(({ fault, leader }) => `${fault}${leader ? ", rank 0" : ""}`))].sort();
+  return [
+    `chaos: seed ${report.options.seed}, ${report.options.nodes} nodes, ${report.options.streams} streams, ${(report.wallMs / 60_000).toFixed(1)} min, load average at the end ${report.loadAverage.toFixed(1)}`,
+    "time from the fault until every open stream had its next token",
+    `${"fault".padEnd(24)} count      median       p95     worst`,
+    ...kinds.map((kind) => line(kind, faults.filter(({ fault, leader }) => `${fault}${leader ? ", rank 0" : ""}` === kind))),
+    line("all", faults),
+    `${report.completed} answers, ${report.tokens} tokens, every one compared with the undisturbed run; longest wait ${seconds(report.longestGapMs)}`,
+    `${report.cutOff} connections went down with their own front door; ${report.refused} questions were put again to another node`,
+    `${failures.length} failures`,
+    ...failures.map(({ at, node, question, what }) => `  ${new Date(at).toISOString()} ${node} "${question}": ${what}`),
+  ];
+}

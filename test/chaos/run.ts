@@ -1,0 +1,127 @@
+/**
+ * The chaos run: real nodes, concurrent streams, random faults at random moments, now and then in the middle of the recovery from
+ * another. Whatever happens, every answer must be the undisturbed one. Ends with a cluster that is whole again.
+ */
+import { type Cluster, startCluster } from "../support/cluster.js";
+import { type Fault, type FaultName, candidates, faults } from "./faults.js";
+import { questions } from "./questions.js";
+import { Random } from "./random.js";
+import { type StreamFailure, Streams, type Undisturbed, type Watch } from "./streams.js";
+
+export interface ChaosOptions {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly streams: number;
+  /** Ends after so many faults, or so much time, whichever comes first. */
+  readonly faultsMax: number;
+  readonly minutesMax: number;
+  readonly kinds: readonly FaultName[];
+  /** Milliseconds between two faults, at random in between; a quarter of them follow within 1.5 s instead. */
+  readonly pauseMs?: readonly [number, number];
+  readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  readonly onLine: (line: string) => void;
+}
+
+export interface FaultRecord {
+  readonly fault: FaultName;
+  readonly node: string;
+  readonly leader: boolean;
+  /** Streams that were producing text when it struck. */
+  readonly open: number;
+  /** Until the first and the last of them got their next text; undefined when none did any more. */
+  firstMs: number | undefined;
+  lastMs: number | undefined;
+}
+
+export interface ChaosReport {
+  readonly options: Omit<ChaosOptions, "onLine">;
+  readonly faults: readonly FaultRecord[];
+  readonly completed: number;
+  readonly tokens: number;
+  readonly cutOff: number;
+  readonly refused: number;
+  readonly longestGapMs: number;
+  readonly failures: readonly StreamFailure[];
+  readonly wallMs: number;
+  readonly loadAverage: number;
+}
+
+const delay = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms); });
+
+export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
+  const { onLine, ...rest } = options;
+  const random = new Random(options.seed);
+  const startedAt = performance.now();
+  onLine(`seed ${options.seed}: starting ${options.nodes} nodes`);
+  const cluster = await startCluster({ nodes: options.nodes, ...(options.settings ? { settings: options.settings } : {}) });
+  try {
+    const model = (await cluster.nodes[0]!.status()).model.id;
+    const undisturbed: Undisturbed[] = [];
+    for (const question of questions) undisturbed.push({ question, answer: await cluster.nodes[0]!.ask(question) });
+    onLine(`${undisturbed.length} questions answered undisturbed; breaking things`);
+
+    const streams = new Streams(cluster.nodes, undisturbed, model, random);
+    const running = streams.run(options.streams);
+    const struck: { record: FaultRecord; watch: Watch }[] = [];
+    try {
+      await strikeAll(cluster, streams, options, random, struck);
+      await cluster.ready();
+    } finally {
+      streams.stop();
+    }
+    await running;
+    await cluster.ready();
+    const { completed, tokens, cutOff, refused, longestGapMs, failures } = streams;
+    for (const { record, watch } of struck) { record.firstMs = watch.firstMs; record.lastMs = watch.lastMs; }
+    return { options: rest, faults: struck.map(({ record }) => record), completed, tokens, cutOff, refused, longestGapMs, failures, wallMs: performance.now() - startedAt, loadAverage: (await import("node:os")).loadavg()[0] ?? 0 };
+  } catch (error) {
+    for (const node of cluster.nodes) onLine(node.lastWords());
+    throw error;
+  } finally {
+    await cluster.stop();
+  }
+}
+
+async function strikeAll(cluster: Cluster, streams: Streams, options: ChaosOptions, random: Random, struck: { record: FaultRecord; watch: Watch }[]): Promise<void> {
+  const kinds = faults.filter(({ name }) => options.kinds.includes(name));
+  const deadline = performance.now() + options.minutesMax * 60_000;
+  const [low, high] = options.pauseMs ?? [1_000, 8_000];
+  const healing = new Set<Promise<void>>();
+  const problems: unknown[] = [];
+  while (struck.length < options.faultsMax && performance.now() < deadline) {
+    await delay(random.chance(0.25) ? random.between(50, 1_500) : random.between(low, high));
+    const fault = random.pick(kinds);
+    const free = candidates(cluster, fault, streams.away);
+    // Somebody must be left to answer.
+    if (free.length === 0 || (fault.breaksFrontDoor && free.length < 2)) continue;
+    const node = random.pick(free);
+    const leader = (await cluster.nodes.find((other) => other.running && !streams.away.has(other))?.status().catch(() => undefined))?.leader?.device_id === node.name;
+    const watch = streams.watch();
+    const record: FaultRecord = { fault: fault.name, node: node.name, leader, open: watch.open.size, firstMs: undefined, lastMs: undefined };
+    struck.push({ record, watch });
+    options.onLine(`${String(struck.length).padStart(4)} ${fault.name} ${node.name}${leader ? " (rank 0)" : ""}, ${watch.open.size} streams open`);
+    if (fault.breaksFrontDoor) streams.frontDoorStruck(node);
+    streams.away.add(node);
+    const healed = heal(fault, node, random, streams).catch((error: unknown) => { problems.push(error); });
+    healing.add(healed);
+    void healed.then(() => healing.delete(healed));
+    // A worker's fault is over when it has struck; the node can be struck again, in the middle of its recovery too.
+    if (fault.name === "worker-kill") await healed;
+    if (problems.length > 0) throw problems[0];
+  }
+  await Promise.all(healing);
+  if (problems.length > 0) throw problems[0];
+}
+
+async function heal(fault: Fault, node: Cluster["nodes"][number], random: Random, streams: Streams): Promise<void> {
+  try {
+    const undo = await fault.strike(node, random);
+    if (fault.breaksFrontDoor) streams.frontDoorStruck(node);
+    // Only a node that is down or leaves takes no new questions; the clients of a paused one wait.
+    if (!["node-kill", "pm2-kill", "restart"].includes(fault.name)) streams.away.delete(node);
+    await undo?.();
+    if (fault.name === "agent-kill") await node.listening();
+  } finally {
+    streams.away.delete(node);
+  }
+}

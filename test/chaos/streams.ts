@@ -1,0 +1,133 @@
+/**
+ * Clients that never stop asking while things break, and compare every answer with the undisturbed one. A client whose front door
+ * itself was killed may lose its connection (nobody else holds it); everything else is a failure of the product.
+ */
+import { type Answer, AnswerFailed, ask, differences, type Question, questionBody } from "../support/answer.js";
+import type { ClusterNode } from "../support/cluster.js";
+import type { Random } from "./random.js";
+
+export interface Undisturbed { readonly question: Question; readonly answer: Answer }
+
+export interface StreamFailure { readonly at: number; readonly node: string; readonly question: string; readonly what: string }
+
+/** One fault's view of the streams: when the first and the last of those in flight got their next piece of text. */
+export interface Watch { readonly at: number; readonly open: Set<object>; firstMs: number | undefined; lastMs: number | undefined }
+
+const retryMs = 200;
+
+export class Streams {
+  completed = 0;
+  tokens = 0;
+  /** Connections lost together with their front door. */
+  cutOff = 0;
+  /** Refused for the moment by a node that leaves or starts, and asked again. */
+  refused = 0;
+  longestGapMs = 0;
+  readonly failures: StreamFailure[] = [];
+  readonly #nodes: readonly ClusterNode[];
+  readonly #undisturbed: readonly Undisturbed[];
+  readonly #model: string;
+  readonly #random: Random;
+  /** Front doors that were killed, with the time until which a broken connection is theirs. */
+  readonly #struck = new Map<ClusterNode, number>();
+  /** Nodes that are leaving or not back yet: nobody new is sent there. */
+  readonly away = new Set<ClusterNode>();
+  readonly #open = new Set<object>();
+  readonly #watches = new Set<Watch>();
+  #stopping = false;
+
+  constructor(nodes: readonly ClusterNode[], undisturbed: readonly Undisturbed[], model: string, random: Random) {
+    this.#nodes = nodes;
+    this.#undisturbed = undisturbed;
+    this.#model = model;
+    this.#random = random;
+  }
+
+  /** Starts `count` clients. @returns resolves when all have ended after `stop()`; the answers under way are waited for. */
+  async run(count: number): Promise<void> {
+    await Promise.all(Array.from({ length: count }, async () => {
+      while (!this.#stopping) await this.#one();
+    }));
+  }
+
+  stop(): void { this.#stopping = true; }
+
+  frontDoorStruck(node: ClusterNode): void { this.#struck.set(node, performance.now()); }
+
+  /** Measures how long the streams that are open now wait for their next text. */
+  watch(): Watch {
+    const watch: Watch = { at: performance.now(), open: new Set(this.#open), firstMs: undefined, lastMs: undefined };
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  async #one(): Promise<void> {
+    const node = this.#random.pick(this.#nodes);
+    const { question, answer: undisturbed } = this.#random.pick(this.#undisturbed);
+    const streaming = this.#random.chance(0.85);
+    if (!node.running || this.away.has(node)) { await new Promise((resolve) => { setTimeout(resolve, retryMs); }); return; }
+    const stream = {};
+    const startedAt = performance.now();
+    try {
+      const answer = streaming
+        ? await ask(node.url, this.#model, question, { onText: () => this.#text(stream) })
+        : await this.#askWhole(node, question);
+      this.completed += 1;
+      this.tokens += answer.completionTokens;
+      this.longestGapMs = Math.max(this.longestGapMs, answer.longestGapMs);
+      const different = differences(answer, undisturbed);
+      if (different.length > 0) this.#failed(node, question, `wrong answer: ${different.join("; ")}`);
+    } catch (error) {
+      await this.#broke(node, question, startedAt, error);
+    } finally {
+      this.#open.delete(stream);
+      for (const watch of this.#watches) watch.open.delete(stream);
+    }
+  }
+
+  async #broke(node: ClusterNode, question: Question, startedAt: number, error: unknown): Promise<void> {
+    if (!(error instanceof AnswerFailed)) throw error;
+    const struckAt = this.#struck.get(node);
+    const lost = error.code === "connection" || error.code === "cut_off";
+    if (lost && struckAt !== undefined && struckAt >= startedAt - retryMs) { this.cutOff += 1; return; }
+    // A connection that was never accepted by a node that is away, or a refusal before the first token: the client asks again elsewhere.
+    const nothingYet = error.piecesSoFar === 0;
+    if (nothingYet && ((lost && (this.away.has(node) || !node.running)) || (error.status === 503 && error.code === "draining"))) {
+      this.refused += 1;
+      await new Promise((resolve) => { setTimeout(resolve, retryMs); });
+      return;
+    }
+    this.#failed(node, question, `${error.code || error.status} after ${error.piecesSoFar} pieces and ${Math.round(performance.now() - startedAt)} ms: ${error.message}`);
+  }
+
+  #text(stream: object): void {
+    this.#open.add(stream);
+    const now = performance.now();
+    for (const watch of this.#watches) {
+      if (!watch.open.delete(stream)) continue;
+      watch.firstMs ??= now - watch.at;
+      watch.lastMs = now - watch.at;
+    }
+  }
+
+  async #askWhole(node: ClusterNode, question: Question): Promise<Answer> {
+    let response: Response;
+    try {
+      response = await fetch(`${node.url}/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(questionBody(question, this.#model, false)) });
+    } catch (error) {
+      throw new AnswerFailed(`the connection broke: ${String(error instanceof Error ? error.cause ?? error : error)}`, 0, "connection", 0);
+    }
+    const body = await response.json().catch(() => { throw new AnswerFailed("the body was cut off", 0, "cut_off", 0); }) as {
+      error?: { message: string; code: string };
+      choices?: { message: { content: string }; finish_reason: string }[];
+      usage?: { prompt_tokens: number; completion_tokens: number };
+    };
+    const [choice] = body.choices ?? [];
+    if (!response.ok || !choice || !body.usage) throw new AnswerFailed(body.error?.message ?? "no choice", response.status, body.error?.code ?? "", 0);
+    return { text: choice.message.content, tokens: [], finishReason: choice.finish_reason, completionTokens: body.usage.completion_tokens, promptTokens: body.usage.prompt_tokens, longestGapMs: 0, totalMs: 0 };
+  }
+
+  #failed(node: ClusterNode, question: Question, what: string): void {
+    this.failures.push({ at: Date.now(), node: node.name, question: question.prompt.slice(-40), what });
+  }
+}
