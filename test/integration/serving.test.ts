@@ -72,7 +72,7 @@ describe("a cluster of real nodes", () => {
     const plateau = await residentBytes();
     await round();
     expect(await residentBytes()).toBeLessThan(plateau * 1.15);
-  });
+  }, 400_000);
 
   it("computes the same text over two nodes, asked through either", async () => {
     second.start(await first.token());
