@@ -95,7 +95,11 @@ export async function listenSecurely(options: SecureListenerOptions): Promise<Se
   const context = () => ({ ca: trust.material.ca, cert: trust.material.certificate, key: trust.material.privateKey, minVersion: "TLSv1.3" as const });
   const server = createServer({ ...context(), requestCert: true, rejectUnauthorized: false, ALPNProtocols: ["h2"], handshakeTimeout: handshakeTimeoutMs }, admit);
   server.maxConnections = connectionsMax;
-  server.on("tlsClientError", (_error, socket) => { refuse("handshake", undefined, socket.remoteAddress); });
+  server.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
+    // Somebody looked and left: a joiner that checks whose port this is, a port scan, a health check.
+    if (error.code === "ECONNRESET") log.debug({ address: socket.remoteAddress }, "connection ended in its handshake");
+    else refuse("handshake", undefined, socket.remoteAddress);
+  });
   const raw = new Set<{ destroy(): void }>();
   server.on("connection", (socket) => { raw.add(socket); socket.once("close", () => { raw.delete(socket); }); });
 
