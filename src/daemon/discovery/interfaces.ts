@@ -12,9 +12,3 @@ export function usableInterfaces(only?: string, all: ReturnType<typeof networkIn
   const first = addresses.filter((each, index) => addresses.findIndex((other) => other.name === each.name) === index);
   return first.toSorted((a, b) => Number(a.internal) - Number(b.internal));
 }
-
-/** This machine's addresses for others, host:port, loopback only when there is nothing else: what a join token hints at. */
-export function ownAddresses(port: number, interfaces: readonly InterfaceAddress[] = usableInterfaces()): string[] {
-  const external = interfaces.filter((each) => !each.internal);
-  return (external.length > 0 ? external : interfaces).map((each) => `${each.address}:${port}`);
-}

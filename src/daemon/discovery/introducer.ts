@@ -9,7 +9,9 @@ import type { Config } from "../config/table.js";
 import type { ConditionStatus } from "../status.js";
 import { type Announcement, type Introduction, IntroductionBook } from "./introduction.js";
 import { readKnownPeers } from "./known-peers.js";
+import { usableInterfaces } from "./interfaces.js";
 import { Mdns, type MdnsStatus } from "./mdns.js";
+import { testMulticast } from "./self-test.js";
 
 /** Addresses that do not announce themselves are offered again so often; the book thins it out. */
 const repeatIntervalMs = 10_000;
@@ -35,6 +37,7 @@ export class Introducer {
   #startedAtMs = 0;
   #leader = false;
   #silent: Introduction[] = [];
+  #selfTest: Promise<void> = Promise.resolve();
 
   constructor(options: IntroducerOptions) {
     this.#options = options;
@@ -54,6 +57,7 @@ export class Introducer {
     if (!config.mdns) return;
     this.#mdns = new Mdns({ self: this.#announcement(), interface: config.mdns_interface, onIntroduction, log, clock });
     this.#mdns.setLeader(this.#leader);
+    this.#selfTest = this.#testSelf();
   }
 
   /** Whether this node answers for `minid.local`: only rank 0 does. */
@@ -82,6 +86,15 @@ export class Introducer {
   async stop(): Promise<void> {
     this.#timers.stop();
     await this.#mdns?.stop();
+    await this.#selfTest;
+  }
+
+  /** Once, at the start, for the log: whoever looks there for why machines do not meet finds it. */
+  async #testSelf(): Promise<void> {
+    const { config, log } = this.#options;
+    for (const { interface: { name, address }, heard, problem } of await testMulticast({ interfaces: usableInterfaces(config.mdns_interface) })) {
+      if (!heard) log.warn({ interface: name, address, problem }, "this machine does not hear its own multicast here");
+    }
   }
 
   #announcement(): Announcement {

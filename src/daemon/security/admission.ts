@@ -6,7 +6,6 @@
  * Order matters: the token's end and the membership are durable here before the certificate leaves. Asking again with the same
  * node id and key gives the same answer (a lost reply costs nothing), even for a token of `once`.
  */
-import { X509Certificate } from "node:crypto";
 import grpc from "@grpc/grpc-js";
 import { z } from "zod";
 import { type Clock, systemClock } from "../../core/clock.js";
@@ -167,6 +166,3 @@ export class Admission {
     } finally { clearTimeout(timer); }
   }
 }
-
-/** When the certificate of a PEM runs out, Unix milliseconds. */
-export const expiryOf = (certificate: string | Buffer): number => Date.parse(new X509Certificate(certificate).validTo);
