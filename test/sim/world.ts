@@ -14,10 +14,10 @@ import { type Fault, LEAVE_PATIENCE_MS, type Scenario } from "./scenario.js";
 export const SETTLE_MS_MAX = 30_000;
 /** and then stay so for this long. */
 const REST_MS = 3_000;
-const LOOK_EVERY_MS = 250;
+const LOOK_EVERY_MS = 400;
 /** Settled means: seen settled this many times in a row; for longer where a machine that is still to be planned in cannot be told from one that is left out. */
-const LOOKS = 4;
-const LOOKS_LONG = 20;
+const LOOKS = 3;
+const LOOKS_LONG = 12;
 
 const DISCOVERY_MS = 5_000;
 
@@ -188,7 +188,8 @@ export class World {
     machine.input({ kind: "drain", draining: true });
     const from = this.agenda.now;
     const go = () => {
-      if (!machine.running) return;
+      if (!machine.up) return;
+      if (!machine.running) { this.agenda.after(LOOK_EVERY_MS, go); return; }
       if (!viewOf(machine).drained && this.agenda.now - from < LEAVE_PATIENCE_MS) { this.agenda.after(LOOK_EVERY_MS, go); return; }
       machine.input({ kind: "leave" });
       machine.leftForGood = !Number.isFinite(fault.downMs);

@@ -106,6 +106,8 @@ export class Outbox {
     if (to.addresses.length > 0) effects.push({ kind: "send", to, message });
   }
 
+  forget(id: NodeId): void { this.#destinations.delete(id); }
+
   /** Addresses that the member itself announces, then those where it was introduced. */
   destination(member: Member): Destination {
     const introduced = this.#book.of(member.id);
