@@ -10,6 +10,8 @@ export interface JoinRequest {
   readonly config: Config;
   readonly token: string;
   readonly peer: string | undefined;
+  /** Leave a cluster that is shared with other machines. */
+  readonly leave?: boolean;
 }
 
 export async function join(request: JoinRequest): Promise<Joined> {
@@ -21,7 +23,7 @@ export async function join(request: JoinRequest): Promise<Joined> {
     ? await browse({ log: silentLog, interface: config.mdns_interface, onFound: (address) => heard.add(address) })
     : undefined;
   try {
-    return await joinCluster(home, token, { deviceId: config.device_id, candidates: () => [...named, ...heard] });
+    return await joinCluster(home, token, { deviceId: config.device_id, candidates: () => [...named, ...heard], leave: request.leave ?? false });
   } finally {
     await browser?.stop();
   }
