@@ -32,6 +32,11 @@ export interface SchedulerLimits {
   readonly stepTimeoutMs: number;
   /** Prompt tokens in a step that also serves decoding sequences: bounds what a long prompt adds to their token time. */
   readonly mixedPrefillTokens: number;
+  /**
+   * Tokens of an answer that memory is reserved for ahead of its length. Few answers come to `maxTokens`; when one outgrows what is
+   * there, the youngest sequence goes back into the line and is computed again later. Infinity reserves every answer's longest.
+   */
+  readonly reserveAheadTokens: number;
   /** Shortest prefix worth keeping or sharing. */
   readonly prefixTokensMin: number;
   /** Cached prefixes unused for this long are dropped, and their memory returned. */
@@ -42,6 +47,7 @@ export const defaultSchedulerLimits: SchedulerLimits = {
   queueMax: 256,
   stepTimeoutMs: 30_000,
   mixedPrefillTokens: 64,
+  reserveAheadTokens: 512,
   prefixTokensMin: 16,
   prefixIdleMs: 300_000,
 };
@@ -106,6 +112,8 @@ export interface SchedulerTotals {
   readonly decodedTokens: number;
   /** Prompt tokens not computed because a cached prefix held them. */
   readonly cachedTokens: number;
-  /** Tokens of answers that were computed again because their sequence was resumed. */
+  /** Tokens of answers that were computed again because their sequence was resumed or preempted. */
   readonly replayedTokens: number;
+  /** Sequences that went back into the line because an older one needed their memory. */
+  readonly preemptions: number;
 }

@@ -4,7 +4,8 @@
  *
  * Invariants:
  *  - Steps are answered in the order they were sent; at most `worldSize` are in flight.
- *  - Memory for prompt and longest answer is reserved before a sequence starts, so that no running sequence ever runs out.
+ *  - Memory is reserved before a sequence starts and ahead of its growth. Where it runs out, the youngest sequences give way to
+ *    older ones and are computed again later, which nobody sees: the oldest always goes on, so everyone's turn comes.
  *  - A slot changes hands only when no step in flight has rows of it. So a cancelled sequence is freed by the step after its last.
  *  - Nothing outlives the ring: when a step fails or is late every sequence fails with a retryable error, and whoever holds
  *    the tokens so far submits them again. The first step after `ready` drops every slot, which makes all stages level.
@@ -20,6 +21,8 @@ import type { RingPlan, SchedulerEffect, SchedulerInput, SchedulerLimits, Schedu
 import { Sequence } from "./sequence.js";
 import { SlotTable } from "./slots.js";
 import { findPrefix } from "./prefix-sharing.js";
+import { verdictOn } from "./request-verdict.js";
+import { extendReservations } from "./reservations.js";
 import { type Rows, chooseRows } from "./step-rows.js";
 
 interface Ring { readonly plan: RingPlan; readonly slots: SlotTable }
@@ -35,7 +38,7 @@ export class Scheduler {
   readonly #limits: SchedulerLimits;
   readonly #queue: AdmissionQueue;
   readonly #byId = new Map<SequenceId, Sequence>();
-  readonly #totals = { steps: 0, prefillTokens: 0, decodedTokens: 0, cachedTokens: 0, replayedTokens: 0 };
+  readonly #totals = { steps: 0, prefillTokens: 0, decodedTokens: 0, cachedTokens: 0, replayedTokens: 0, preemptions: 0 };
   #ring: Ring | undefined;
   #notReadyReason = "no plan yet";
   /** In order of admission. */
@@ -121,22 +124,16 @@ export class Scheduler {
   #submit(id: SequenceId, request: SubmittedRequest, nowMs: number, effects: SchedulerEffect[]): void {
     invariant(!this.#byId.has(id), `sequence ${id} was submitted twice`);
     invariant(request.prompt.length > 0 && request.maxTokens > 0, `sequence ${id} has nothing to compute`);
-    const fail = (code: ErrorCode, message: string, retryAfterSeconds?: number): void => {
-      effects.push({ kind: "fail", id, code, message, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) });
-    };
-    if (!this.#ring) { fail("not_ready", `No ring is ready to compute: ${this.#notReadyReason}.`); return; }
-    const { contextMax, kvTokensMax, engineReplay } = this.#ring.plan;
-    const { prompt, emitted, maxTokens } = request;
-    if (prompt.length >= contextMax) { fail("context_length_exceeded", `The prompt has ${prompt.length} tokens and the model's context is ${contextMax}, answer included: shorten the messages.`); return; }
-
-    const lastToken = emitted.at(-1);
-    if (lastToken !== undefined && request.stopTokens.includes(lastToken)) { effects.push({ kind: "finish", id, reason: "stop", cachedPromptTokens: 0 }); return; }
-    if (emitted.length >= maxTokens || prompt.length + emitted.length >= contextMax) { effects.push({ kind: "finish", id, reason: "length", cachedPromptTokens: 0 }); return; }
-    if (prompt.length + emitted.length >= kvTokensMax) { fail("out_of_kv", `The sequence has ${prompt.length + emitted.length} tokens and the ring has key-value memory for ${kvTokensMax}: give the machines more memory or add one.`); return; }
-    if (this.#queue.full(request)) { fail("queue_full", `${this.#queue.length} requests are waiting: try again when Retry-After says.`, this.#queue.retryAfterSeconds()); return; }
-
-    const lengthMax = Math.min(prompt.length + maxTokens, contextMax, kvTokensMax);
-    const sequence = new Sequence(id, request, { submittedMs: nowMs, orderMs: orderMsOf(request, nowMs) }, { replay: engineReplay, lengthMax });
+    if (!this.#ring) { effects.push({ kind: "fail", id, code: "not_ready", message: `No ring is ready to compute: ${this.#notReadyReason}.` }); return; }
+    const { plan } = this.#ring;
+    const verdict = verdictOn(request, plan);
+    if (verdict) { effects.push(verdict.kind === "finish" ? { ...verdict, id, cachedPromptTokens: 0 } : { ...verdict, id }); return; }
+    if (this.#queue.full(request)) {
+      effects.push({ kind: "fail", id, code: "queue_full", message: `${this.#queue.length} requests are waiting: try again when Retry-After says.`, retryAfterSeconds: this.#queue.retryAfterSeconds() });
+      return;
+    }
+    const lengthMax = Math.min(request.prompt.length + request.maxTokens, plan.contextMax, plan.kvTokensMax);
+    const sequence = new Sequence(id, request, { submittedMs: nowMs, orderMs: orderMsOf(request, nowMs) }, { replay: plan.engineReplay, lengthMax });
     if (this.#running.length === 0 && this.#queue.length === 0) this.#busySinceMs = nowMs;
     this.#byId.set(id, sequence);
     this.#queue.push(sequence);
@@ -186,7 +183,8 @@ export class Scheduler {
     const ring = this.#ring;
     if (!ring) return;
     while (this.#inflight.length < ring.plan.worldSize) {
-      this.#admit(ring, nowMs);
+      const enough = extendReservations(this.#running, ring.slots, this.#limits.reserveAheadTokens, this.#ops, (victim) => { this.#preempt(ring, victim, nowMs); });
+      if (enough) this.#admit(ring, nowMs);
       for (const sequence of this.#running) if (!sequence.started && !sequence.ended) this.#start(ring, sequence, nowMs, effects);
       const rows = chooseRows(this.#running, ring.plan, this.#limits.mixedPrefillTokens);
       if (rows.length === 0 && this.#ops.length === 0) return;
@@ -205,7 +203,8 @@ export class Scheduler {
     const { plan, slots } = ring;
     for (let head = this.#queue.head; head && this.#running.length < plan.batchMax * plan.worldSize; head = this.#queue.head) {
       const prefix = findPrefix(head, this.#running, slots, this.#limits.prefixTokensMin);
-      const slot = slots.acquire(head.lengthMax, prefix === "wait" ? undefined : prefix, this.#ops);
+      const reserve = Math.min(head.lengthMax, head.tokens.length + this.#limits.reserveAheadTokens);
+      const slot = slots.acquire(reserve, prefix === "wait" ? undefined : prefix, this.#ops);
       if (!slot) return;
       slots.touch(slot, nowMs);
       head.slot = slot.index;
@@ -231,17 +230,27 @@ export class Scheduler {
     this.#opened.push(sequence);
     slots.hold(slot, sequence.tokens, sequence.scheduled, sequence.prefillEnd);
     sequence.started = true;
-    sequence.cachedPromptTokens = Math.min(sequence.scheduled, sequence.promptLength);
-    this.#totals.cachedTokens += sequence.cachedPromptTokens;
-    effects.push({ kind: "admitted", id: sequence.id, cachedPromptTokens: sequence.cachedPromptTokens, queuedMs: nowMs - sequence.submittedMs });
+    const cachedPromptTokens = Math.min(sequence.scheduled, sequence.promptLength);
+    this.#totals.cachedTokens += cachedPromptTokens;
+    if (sequence.announced) return;
+    sequence.announced = true;
+    sequence.cachedPromptTokens = cachedPromptTokens;
+    effects.push({ kind: "admitted", id: sequence.id, cachedPromptTokens, queuedMs: nowMs - sequence.submittedMs });
+  }
+
+  #preempt(ring: Ring, victim: Sequence, nowMs: number): void {
+    ring.slots.release(ring.slots.at(victim.slot), nowMs, this.#ops);
+    this.#running.splice(this.#running.indexOf(victim), 1);
+    victim.restart();
+    this.#queue.push(victim);
+    this.#totals.preemptions += 1;
   }
 
   #schedule(ring: Ring, sequence: Sequence, rows: number): StepSpan {
     const position = sequence.scheduled;
     const end = position + rows;
-    const answered = sequence.promptLength + sequence.request.emitted.length;
     if (sequence.prefilling) this.#totals.prefillTokens += rows;
-    this.#totals.replayedTokens += Math.max(0, Math.min(end, answered) - Math.max(position, sequence.promptLength));
+    this.#totals.replayedTokens += Math.max(0, Math.min(end, sequence.knownAtStart) - Math.max(position, sequence.promptLength));
     sequence.scheduled = end;
     sequence.inflight += 1;
     sequence.lastStepSeq = this.#stepSeq;
@@ -268,6 +277,7 @@ export class Scheduler {
       const token = bySlot.get(slot);
       if (sequence.ended) this.#freeIfDone(sequence, nowMs);
       else if (token) this.#emit(sequence, token, nowMs, effects);
+      if (sequence.preempting && !sequence.ended && sequence.inflight === 0) this.#preempt(this.#ring, sequence, nowMs);
     }
   }
 

@@ -31,11 +31,13 @@ export class Sequence {
   /** Prompt, then the answer so far. */
   readonly tokens: number[];
   readonly stopTokens: ReadonlySet<number>;
-  /** Leading tokens that are computed in chunks; the rest goes row by row through the decode path. */
-  readonly prefillEnd: number;
-  /** Most tokens that the sequence may come to: what its slot reserves. */
+  /** Most tokens that the sequence may come to. */
   readonly lengthMax: number;
 
+  /** Leading tokens that are computed in chunks; the rest goes row by row through the decode path. */
+  prefillEnd: number;
+  /** Tokens known when it was last admitted: what lies before them is computed again. */
+  knownAtStart: number;
   slot = -1;
   /** True once its slot has been opened: then `scheduled` counts. */
   started = false;
@@ -45,8 +47,15 @@ export class Sequence {
   inflight = 0;
   /** Finished, failed or cancelled: nothing more is emitted, and the slot is freed when nothing is in flight. */
   ended = false;
+  /** Its memory is wanted by an older sequence: it goes back into the line when nothing of it is in flight. */
+  preempting = false;
+  /** Waits for memory. */
+  paused = false;
+  /** Has been told of its admission: a sequence that was preempted is admitted again in silence. */
+  announced = false;
   cachedPromptTokens = 0;
   lastStepSeq = 0;
+  readonly #replay: "prefill" | "decode";
 
   constructor(id: SequenceId, request: SubmittedRequest, times: { submittedMs: number; orderMs: number }, ring: { replay: "prefill" | "decode"; lengthMax: number }) {
     this.id = id;
@@ -55,7 +64,9 @@ export class Sequence {
     this.orderMs = times.orderMs;
     this.tokens = [...request.prompt, ...request.emitted];
     this.stopTokens = new Set(request.stopTokens);
+    this.#replay = ring.replay;
     this.prefillEnd = ring.replay === "prefill" ? this.tokens.length : request.prompt.length;
+    this.knownAtStart = this.tokens.length;
     this.lengthMax = ring.lengthMax;
   }
 
@@ -63,9 +74,20 @@ export class Sequence {
   get prefilling(): boolean { return this.scheduled < this.prefillEnd; }
   get prefillRemaining(): number { return this.prefillEnd - this.scheduled; }
   /** Has a known token to send through the decode path. */
-  get decodable(): boolean { return this.started && !this.ended && !this.prefilling && this.scheduled < this.tokens.length; }
+  get decodable(): boolean { return this.started && !this.ended && !this.preempting && !this.prefilling && this.scheduled < this.tokens.length; }
   /** Longest prefix that may come from elsewhere: what remains must be a chunk, never one row. */
   get sharableMax(): number { return this.prefillEnd - 2; }
+
+  /** Back to where a resumed sequence begins: everything known is to be computed again, with the same bits. */
+  restart(): void {
+    this.prefillEnd = this.#replay === "prefill" ? this.tokens.length : this.promptLength;
+    this.knownAtStart = this.tokens.length;
+    this.slot = -1;
+    this.scheduled = 0;
+    this.started = false;
+    this.preempting = false;
+    this.paused = false;
+  }
 
   /** Appends a sampled token. @returns why the answer is complete now, if it is. */
   append(token: number): "stop" | "length" | undefined {

@@ -73,16 +73,21 @@ export class SlotTable {
     const need = Math.max(reserve, held);
     if (this.#charged("active") + need > this.#kvTokensMax) return undefined;
     if (chosen.state === "cached" && chosen !== takeOver?.slot) this.#drop(chosen, ops);
-    while (this.#charged("active") + this.#charged("cached") - (chosen.state === "cached" ? charge(chosen) : 0) + need > this.#kvTokensMax) {
-      const victim = this.#leastRecent(chosen, prefix?.slot) ?? this.#leastRecent(chosen);
-      invariant(victim, "key-value memory is missing though no cached prefix holds it");
-      this.#drop(victim, ops);
-    }
+    this.#evict(need - (chosen.state === "cached" ? charge(chosen) : 0), [chosen, prefix?.slot], ops);
     chosen.state = "active";
     chosen.reserved = reserve;
     chosen.length = takeOver?.length ?? 0;
     chosen.sharable = chosen.length;
     return chosen;
+  }
+
+  /** Reserves more for a running sequence, evicting cached prefixes where that is needed. @returns false when running sequences hold too much. */
+  grow(slot: Slot, reserve: number, ops: CacheOp[]): boolean {
+    const more = Math.max(reserve, slot.touched) - charge(slot);
+    if (this.#charged("active") + more > this.#kvTokensMax) return false;
+    this.#evict(more, [], ops);
+    slot.reserved = reserve;
+    return true;
   }
 
   /** A slot's content grew or was copied into: `length` of `tokens` are in the cache now. */
@@ -131,6 +136,15 @@ export class SlotTable {
     if (prefix.length * 2 >= slot.length) return true;
     const room = this.#charged("active") + this.#charged("cached") + reserve <= this.#kvTokensMax;
     return !room || !this.#slots.some((other) => other.state === "free");
+  }
+
+  /** Drops cached prefixes, least recently used first, until `more` tokens fit. @param last the first of these stays, the others go when nothing else is left. */
+  #evict(more: number, last: readonly (Slot | undefined)[], ops: CacheOp[]): void {
+    while (this.#charged("active") + this.#charged("cached") + more > this.#kvTokensMax) {
+      const victim = this.#leastRecent(...last) ?? this.#leastRecent(last[0]);
+      invariant(victim, "key-value memory is missing though no cached prefix holds it");
+      this.#drop(victim, ops);
+    }
   }
 
   #leastRecent(...except: readonly (Slot | undefined)[]): Slot | undefined {

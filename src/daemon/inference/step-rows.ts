@@ -20,7 +20,7 @@ export function chooseRows(running: readonly Sequence[], plan: RingPlan, mixedPr
   const ready: Sequence[] = [];
   const prefilling: Sequence[] = [];
   for (const sequence of running) {
-    if (!sequence.started || sequence.ended) continue;
+    if (!sequence.started || sequence.ended || sequence.preempting || sequence.paused) continue;
     if (sequence.prefilling) { prefilling.push(sequence); continue; }
     decoding += 1;
     if (sequence.decodable) ready.push(sequence);

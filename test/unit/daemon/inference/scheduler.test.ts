@@ -213,6 +213,46 @@ describe("a request", () => {
   });
 });
 
+describe("memory", () => {
+  /** Two answers that together outgrow the ring's memory. */
+  const tight = (reserveAheadTokens: number): SchedulerWorld => begin({ kvTokensMax: 200, contextMax: 180 }, { reserveAheadTokens });
+
+  it("is reserved ahead of an answer, not for all it may come to, so that more of them run at once", () => {
+    const world = tight(16);
+    world.submit({ prompt: text(20), maxTokens: 150 });
+    world.submit({ prompt: text(20, 1), maxTokens: 150 });
+    world.turn();
+    expect(world.scheduler.snapshot()).toMatchObject({ running: 2, kvTokens: { reserved: 72 } });
+    const cautious = tight(Number.POSITIVE_INFINITY);
+    cautious.submit({ prompt: text(20), maxTokens: 150 });
+    cautious.submit({ prompt: text(20, 1), maxTokens: 150 });
+    cautious.turn();
+    expect(cautious.scheduler.snapshot()).toMatchObject({ running: 1, queued: 1, kvTokens: { reserved: 170 } });
+  });
+
+  it("goes to the oldest when it runs out; the youngest is computed again and nobody sees it", () => {
+    const world = tight(16);
+    const old = world.submit({ prompt: text(20), maxTokens: 150 });
+    const young = world.submit({ prompt: text(20, 1), maxTokens: 150 });
+    world.drain();
+    expect(world.scheduler.snapshot().totals.preemptions).toBeGreaterThan(0);
+    expect(world.scheduler.snapshot().totals.replayedTokens).toBeGreaterThan(0);
+    for (const client of [old, young]) expect([client.emitted, client.resumes]).toEqual([world.expected(client), 0]);
+    expect(world.effects.filter((effect) => effect.kind === "admitted")).toHaveLength(2);
+    const lastOf = (id: number): number => world.effects.findLastIndex((effect) => effect.kind === "emit" && effect.id === id);
+    expect(lastOf(old.id)).toBeLessThan(lastOf(young.id));
+  });
+
+  it("is not given to newcomers while a running sequence waits for it", () => {
+    const world = tight(16);
+    const clients = Array.from({ length: 6 }, (_, salt) => world.submit({ prompt: text(20, salt), maxTokens: 120 }));
+    world.drain();
+    const firstEmitted = clients.map(({ id }) => world.effects.findIndex((effect) => effect.kind === "emit" && effect.id === id));
+    expect(firstEmitted).toEqual(firstEmitted.toSorted((a, b) => a - b));
+    for (const client of clients) expect(client.emitted).toEqual(world.expected(client));
+  });
+});
+
 describe("the prefix cache", () => {
   it("computes one prompt once for several answers to it", () => {
     const world = begin({ batchMax: 4 });
