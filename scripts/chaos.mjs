@@ -1,11 +1,11 @@
-// `npm run chaos -- --seed N --minutes M [--nodes N] [--streams N] [--faults a,b] [--count N] [--pause LOW,HIGH] [--report FILE]`
+// `npm run chaos -- --seed N --minutes M [--nodes N] [--streams N] [--faults a,b] [--count N] [--pause LOW,HIGH] [--root CHECKOUT] [--report FILE]`
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { compile, tool } from "./tools.mjs";
 
 const { values } = parseArgs({ options: {
   seed: { type: "string" }, minutes: { type: "string" }, nodes: { type: "string" }, streams: { type: "string" },
-  faults: { type: "string" }, count: { type: "string" }, pause: { type: "string" }, threads: { type: "string" }, report: { type: "string" },
+  faults: { type: "string" }, count: { type: "string" }, pause: { type: "string" }, threads: { type: "string" }, root: { type: "string" }, report: { type: "string" },
 } });
 
 compile();
@@ -25,6 +25,7 @@ const report = await runChaos({
   streams: Number(values.streams ?? 4),
   kinds,
   ...(values.pause === undefined ? {} : { pauseMs: values.pause.split(",").map(Number) }),
+  ...(values.root === undefined ? {} : { root: values.root }),
   settings: { threads: Number(values.threads ?? 1), "log-level": "info" },
   onLine: (line) => console.log(line),
 });

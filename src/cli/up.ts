@@ -16,6 +16,7 @@ import { configArgs, homeArgs, nodeSettings, packageRoot, stringArg } from "./co
 import { join as joinCluster } from "./join-cluster.js";
 import { clearHome, startPm2Runtime } from "./pm2.js";
 import { Progress } from "./progress.js";
+import { notifySystemd } from "./systemd-notify.js";
 
 const ownArgs = {
   join: { type: "string", description: "Join token of the cluster to join (see: minid token)", valueHint: "TOKEN" },
@@ -48,6 +49,7 @@ async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
   const ended = runtime.exited.then((code) => {
     if (!stop.signal.aborted) stop.abort(new MinidError("internal_error", `pm2-runtime ended by itself with exit code ${code}: see ${home}/logs`));
   });
+  const stopNotifying = notifySystemd({ environment: process.env, isWell: () => answers(config.http_port), onProblem: (message) => console.error(`minid: ${message}`) });
   const progress = new Progress(process.stdout);
   try {
     await progress.untilServing({ url: `http://127.0.0.1:${config.http_port}`, modelId: id, home, signal: stop.signal });
@@ -56,12 +58,18 @@ async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
     if (!stop.signal.aborted) throw error;
   } finally {
     progress.end();
+    stopNotifying();
     await runtime.stop();
     await ended;
   }
   const reason: unknown = stop.signal.reason;
   if (reason instanceof MinidError) throw reason;
   return 0;
+}
+
+async function answers(port: number): Promise<boolean> {
+  const response = await fetch(`http://127.0.0.1:${port}/health/live`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
+  return response?.ok ?? false;
 }
 
 function makeHome(home: string): void {

@@ -2,6 +2,8 @@
  * The chaos run: real nodes, concurrent streams, random faults at random moments, now and then in the middle of the recovery from
  * another. Whatever happens, every answer must be the undisturbed one. Ends with a cluster that is whole again.
  */
+import { loadavg } from "node:os";
+import type { Question } from "../support/answer.js";
 import { type Cluster, startCluster } from "../support/cluster.js";
 import { type Fault, type FaultName, candidates, faults } from "./faults.js";
 import { questions } from "./questions.js";
@@ -19,6 +21,9 @@ export interface ChaosOptions {
   /** Milliseconds between two faults, at random in between; a quarter of them follow within 1.5 s instead. */
   readonly pauseMs?: readonly [number, number];
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /** The checkout whose dist/ runs; default: the working directory. */
+  readonly root?: string;
+  readonly questions?: readonly Question[];
   readonly onLine: (line: string) => void;
 }
 
@@ -46,6 +51,9 @@ export interface ChaosReport {
   readonly loadAverage: number;
 }
 
+/** A node that is restarted lets the answers under way end, however slow this machine is. */
+const drainTime = { "drain-timeout-ms": 60_000 } as const;
+
 const delay = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms); });
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
@@ -53,11 +61,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const random = new Random(options.seed);
   const startedAt = performance.now();
   onLine(`seed ${options.seed}: starting ${options.nodes} nodes`);
-  const cluster = await startCluster({ nodes: options.nodes, ...(options.settings ? { settings: options.settings } : {}) });
+  const cluster = await startCluster({ nodes: options.nodes, settings: { ...drainTime, ...options.settings }, ...(options.root === undefined ? {} : { root: options.root }) });
   try {
     const model = (await cluster.nodes[0]!.status()).model.id;
     const undisturbed: Undisturbed[] = [];
-    for (const question of questions) undisturbed.push({ question, answer: await cluster.nodes[0]!.ask(question) });
+    for (const question of options.questions ?? questions) undisturbed.push({ question, answer: await cluster.nodes[0]!.ask(question) });
     onLine(`${undisturbed.length} questions answered undisturbed; breaking things`);
 
     const streams = new Streams(cluster.nodes, undisturbed, model, random);
@@ -73,7 +81,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await cluster.ready();
     const { completed, tokens, cutOff, refused, longestGapMs, failures } = streams;
     for (const { record, watch } of struck) { record.firstMs = watch.firstMs; record.lastMs = watch.lastMs; }
-    return { options: rest, faults: struck.map(({ record }) => record), completed, tokens, cutOff, refused, longestGapMs, failures, wallMs: performance.now() - startedAt, loadAverage: (await import("node:os")).loadavg()[0] ?? 0 };
+    return { options: rest, faults: struck.map(({ record }) => record), completed, tokens, cutOff, refused, longestGapMs, failures, wallMs: performance.now() - startedAt, loadAverage: loadavg()[0] ?? 0 };
   } catch (error) {
     for (const node of cluster.nodes) onLine(node.lastWords());
     throw error;

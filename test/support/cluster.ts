@@ -46,7 +46,8 @@ export interface ClusterOptions {
 }
 
 export const readyTimeoutDefaultMs = 120_000;
-const stopTimeoutMs = 40_000;
+/** More than any drain that a test sets, and pm2's own margin. */
+const stopTimeoutMs = 180_000;
 
 /** Ports that nobody listens on now, all different. */
 export async function freePorts(count: number): Promise<number[]> {

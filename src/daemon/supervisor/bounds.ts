@@ -29,7 +29,7 @@ export const excusesMax = 5;
 export const excusingLagMs = 300;
 
 /** A loaded worker that has lived this long has proven itself, even if nobody asked it anything. */
-export const provenMs = 5_000;
+export const provenMs = 3_000;
 
 /** A load that was refused is tried again: soon if the reason can pass, slowly if a person has to act. */
 export const retryableRefusal = { initialMs: 500, factor: 2, maxMs: 30_000 };

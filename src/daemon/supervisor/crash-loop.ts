@@ -1,6 +1,6 @@
 /**
  * Tells a worker that dies now and then from one that cannot live. Deaths count in a row: a life that loaded its stage and
- * computed, or lived on for a while, ends the row. From the third death on loads wait, twice as long each time; from the fourth on
+ * computed, or lived on for a while, ends the row. From the third death on loads wait, twice as long each time; from the sixth on
  * the planner is told to go round, and after a probation without a death it may come back. Never for good.
  * A worker that proves itself and still dies all the time (one request that kills it) is caught by the rate.
  */
@@ -19,7 +19,7 @@ export interface CrashRecord {
 }
 
 const freeDeaths = 2;
-const loopDeaths = 4;
+const loopDeaths = 6;
 const rateDeaths = 20;
 const rateWindowMs = 60_000;
 const loadBackoff = { initialMs: 500, factor: 2, maxMs: 30_000 };
