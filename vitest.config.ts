@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["test/{unit,sim,integration}/**/*.test.ts"],
+    include: ["test/{unit,sim,integration,chaos}/**/*.test.ts"],
     // Engines and real processes on small, shared machines: generous, because waits are for conditions.
     testTimeout: 120_000,
     hookTimeout: 120_000,
