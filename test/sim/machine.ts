@@ -39,6 +39,8 @@ export class Machine {
   started = false;
   crashAt: "after_fsync" | "before_fsync" | undefined;
   onCrash: (() => void) | undefined;
+  /** Neither started nor stood still since. */
+  runningSince = 0;
   diskMs = DISK_MS;
   readonly #world: World;
   readonly #scenario: Scenario;
@@ -93,6 +95,7 @@ export class Machine {
       identity: { nodeId: this.id, clusterId: "cluster", clusterName: "home", protocol: PROTOCOL }, config: this.#config(), facts: this.#facts(true), model: this.#model(),
       durable: this.#disk, counterFloor: lost ? 200_000_000 + Math.floor(this.#world.agenda.now / 1_000) : 0, now, wallMs: this.#wall(),
     };
+    this.runningSince = this.#world.agenda.now;
     this.core = this.#bug.core ? this.#bug.core(init) : new ClusterCore(init);
     this.#world.trace(this, lost ? "starts, its record is lost" : "starts");
     this.#introduce();
@@ -127,6 +130,7 @@ export class Machine {
     if (!backlog) return;
     this.#world.trace(this, "goes on");
     this.#clockBehindMs += clockStood;
+    this.runningSince = this.#world.agenda.now;
     this.#backlog = undefined;
     this.input({ kind: "tick", wallMs: this.#wall() });
     for (const late of backlog) late();

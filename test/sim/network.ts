@@ -15,6 +15,8 @@ export class Network {
   readonly delays: number[] = [];
   readonly duplicates: number[] = [];
   delivered = 0;
+  #broken = 0;
+  #troubledAt = 0;
 
   constructor(agenda: Agenda, random: Random, size: number, delayMs: number) {
     this.#agenda = agenda;
@@ -29,7 +31,19 @@ export class Network {
   release(host: string): void { this.#addresses.delete(host); }
   machineAt(address: string): number | undefined { return this.#addresses.get(address.slice(0, address.indexOf(":"))); }
 
-  block(from: number, to: number, by: 1 | -1): void { this.#blocked[from * this.#size + to] = (this.#blocked[from * this.#size + to] as number) + by; }
+  /** When the network last was worse than what must not disturb anybody. */
+  get troubledAt(): number {
+    const mild = this.#broken === 0 && this.loss.every((share) => share <= 0.2) && this.delays.every((upToMs) => upToMs <= 200);
+    return mild ? this.#troubledAt : this.#agenda.now;
+  }
+  /** To be told before a network fault ends. */
+  touch(): void { this.#troubledAt = this.troubledAt; }
+
+  block(from: number, to: number, by: 1 | -1): void {
+    this.touch();
+    this.#broken += by;
+    this.#blocked[from * this.#size + to] = (this.#blocked[from * this.#size + to] as number) + by;
+  }
   linked(from: number, to: number): boolean { return this.#blocked[from * this.#size + to] === 0; }
 
   /** Blocks both directions between the machines whose bits in `side` differ. */

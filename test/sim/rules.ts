@@ -9,7 +9,7 @@
  *  - No node sends more messages a second than the size of the cluster allows.
  */
 import { type Epoch, type NodeId, compareEpochs, epochText, millis, sameEpoch } from "../../src/core/ids.js";
-import type { ClusterView } from "../../src/daemon/cluster/contract.js";
+import type { ClusterEvent, ClusterView } from "../../src/daemon/cluster/contract.js";
 import type { ClusterMessage } from "../../src/daemon/cluster/messages.js";
 import type { LeaderChangeCause } from "../../src/daemon/election/cause.js";
 import type { Plan } from "../../src/daemon/planner/plan.js";
@@ -28,9 +28,13 @@ export class Violation extends Error {
 const SENDS_PER_PEER = 40;
 const SENDS_BASE = 20;
 
+/** Longer than it takes to notice, and to forget, that a node or the network was in trouble. */
+const UNDISTURBED_MS = 10_000;
+
 export class Rules {
   readonly #world: World;
   readonly #leaders = new Map<string, string>();
+  readonly #followed = new Map<Machine, Epoch | undefined>();
   /** Set once the cluster must not change any more. */
   frozen: string | undefined;
 
@@ -43,6 +47,19 @@ export class Rules {
     this.#leaders.set(key, machine.name);
     this.#world.trace(machine, `LEADS ${epochText(epoch)}`);
     this.#unchanged(machine, `leads ${epochText(epoch)}`);
+  }
+
+  /** Nobody replaces a leader for being dead that has been there all the time. */
+  event(machine: Machine, event: ClusterEvent): void {
+    if (event.kind !== "leader_changed") return;
+    const before = this.#followed.get(machine);
+    this.#followed.set(machine, event.epoch);
+    if (event.cause !== "leader_dead" || event.epoch !== undefined || !before) return;
+    const { now } = this.#world.agenda;
+    const leader = this.#world.machines.find((other) => other.id === before.nodeId);
+    if (!leader?.running || now - leader.runningSince < UNDISTURBED_MS || now - this.#world.network.troubledAt < UNDISTURBED_MS) return;
+    const { epoch, role } = viewOf(leader);
+    if (role === "leader" && epoch && sameEpoch(epoch, before)) throw new Violation("no change without cause", `${machine.name} holds ${leader.name} for dead, which has led ${epochText(before)} undisturbed`);
   }
 
   stepsDown(machine: Machine, epoch: Epoch, cause: LeaderChangeCause): void {

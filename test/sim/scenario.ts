@@ -45,7 +45,7 @@ export interface Scenario {
   /** From here on nothing new happens. */
   readonly quietAt: number;
   /** Stays broken after `quietAt`. */
-  readonly scar: { readonly kind: "none" } | { readonly kind: "partition"; readonly side: number } | { readonly kind: "cut"; readonly a: number; readonly b: number };
+  readonly scar: { readonly kind: "none" } | { readonly kind: "partition"; readonly side: number } | { readonly kind: "cut" | "oneway"; readonly a: number; readonly b: number };
 }
 
 const FAULT_WINDOW_MS = 14_000;
@@ -73,7 +73,7 @@ export function scenarioOf(seed: number): Scenario {
     layerCount: random.int(4, 12), layerBytes: random.pick([5, 10, 10, 20, 40]),
     delayMs: random.pick([1, 1, 5, 50]), use: random.chance(0.15) ? "fastest" : "all",
     quietAt: calm ? CALM_FROM_MS + FAULT_WINDOW_MS : Math.max(...faults.map(endOf), ...machines.map((machine) => machine.startAt), 3_000),
-    scar: calm || scarred < 0.8 ? { kind: "none" } : scarred < 0.92 || count < 3 ? { kind: "partition", side: random.int(1, 2 ** (count - 1) - 1) } : { kind: "cut", a, b },
+    scar: calm || scarred < 0.78 ? { kind: "none" } : scarred < 0.82 ? { kind: "oneway", a, b } : scarred < 0.92 || count < 3 ? { kind: "partition", side: random.int(1, 2 ** (count - 1) - 1) } : { kind: "cut", a, b },
   };
 }
 

@@ -78,6 +78,7 @@ export class World {
   }
 
   event(machine: Machine, event: ClusterEvent): void {
+    this.rules.event(machine, event);
     if (!this.#sink) return;
     const text = eventText(event, this);
     if (text !== undefined) this.trace(machine, text);
@@ -104,7 +105,7 @@ export class World {
       this.agenda.runUntil(this.agenda.now + LOOK_EVERY_MS);
       why = this.rules.unsettled();
       looks = why === undefined ? looks + 1 : 0;
-      if (looks >= (this.scenario.scar.kind === "cut" || this.scenario.use === "fastest" || this.scenario.machines.length > this.scenario.layerCount ? LOOKS_LONG : LOOKS)) return this.agenda.now - from;
+      if (looks >= (this.scenario.scar.kind === "cut" || this.scenario.scar.kind === "oneway" || this.scenario.use === "fastest" || this.scenario.machines.length > this.scenario.layerCount ? LOOKS_LONG : LOOKS)) return this.agenda.now - from;
     }
     throw new Violation("settles", `${why ?? "it keeps changing"}, ${SETTLE_MS_MAX / 1_000} s after the last fault`);
   }
@@ -118,7 +119,7 @@ export class World {
     this.trace(undefined, `fault: ${Object.entries(fault).filter(([key]) => key !== "at").map(([key, value]) => (key === "kind" ? String(value) : `${key} ${String(value)}`)).join(", ")}`);
     const { network, agenda } = this;
     const over = (end: () => void) => { if ("forMs" in fault) agenda.after(fault.forMs, () => { end(); this.trace(undefined, `over: ${fault.kind}`); }); };
-    const among = (list: number[], value: number) => { list.push(value); over(() => list.splice(list.indexOf(value), 1)); };
+    const among = (list: number[], value: number) => { list.push(value); over(() => { network.touch(); list.splice(list.indexOf(value), 1); }); };
     switch (fault.kind) {
       case "partition": network.split(fault.side, 1); over(() => network.split(fault.side, -1)); return;
       case "oneway": network.block(fault.from, fault.to, 1); over(() => network.block(fault.from, fault.to, -1)); return;
@@ -206,5 +207,6 @@ export class World {
     if (scar.kind !== "none") this.trace(undefined, `for good: ${JSON.stringify(scar)}`);
     if (scar.kind === "partition") this.network.split(scar.side, 1);
     if (scar.kind === "cut") this.#cut(scar.a, scar.b, 1);
+    if (scar.kind === "oneway") this.network.block(scar.a, scar.b, 1);
   }
 }
