@@ -1,12 +1,12 @@
 /**
  * The graph of a stage's layers, in two shapes over the same weights:
- *  - `sequence`: rows of one sequence (a prompt's chunk, or the one new token of a sequence that decodes alone);
- *  - `batch`: one row each of several sequences.
+ *  - `sequence`: any even number of rows of one sequence, a prompt's chunk;
+ *  - `batch`: one row each of one or several sequences.
  *
  * What keeps the bits of a row the same in both (docs/adr/0003-onnxruntime-through-ffi.md has the measurements):
  *  - attention never sees a single row, whose kernel rounds differently: in a batch each row is doubled for its attention and the
  *    second result thrown away; the second key and value land past the sequence's end, where the next token overwrites them;
- *  - every matrix sees an even number of rows: whoever runs the graph pads;
+ *  - every matrix sees an even number of rows (whoever runs the graph pads), or one where its kernels are known to agree;
  *  - a stage's first norm is the operator that it would be inside the whole model: a residual sum, here with zero.
  */
 import { invariant } from "../../../core/invariant.js";
@@ -37,8 +37,7 @@ export interface StageParts {
   readonly capacity: number;
 }
 
-/** `rows` undefined: any even number, told by each run. */
-export type GraphShape = { readonly kind: "sequence"; readonly rows: number | undefined } | { readonly kind: "batch"; readonly rows: number };
+export type GraphShape = { readonly kind: "sequence" } | { readonly kind: "batch"; readonly rows: number };
 
 /** Ports of sequence `row`; a `sequence` graph has only row 0. */
 export const portNames = {
@@ -57,7 +56,7 @@ export const portNames = {
 export function layersGraph(parts: StageParts, table: WeightTable, shape: GraphShape, stub: InitializerStub): ModelBuilder {
   const graph = new ModelBuilder(stub);
   const { spec } = parts;
-  const rows = shape.rows ?? "rows";
+  const rows = shape.kind === "batch" ? shape.rows : "rows";
   const x = graph.input(portNames.hidden, "float32", [rows, spec.hiddenSize]);
   const sequences = shape.kind === "batch" ? shape.rows : 1;
   for (let row = 0; row < sequences; row += 1) {
@@ -121,8 +120,9 @@ function attentionNodes(graph: ModelBuilder, table: WeightTable, parts: StagePar
   }
   const single = graph.node("Reshape", [normed, graph.constant("int64", [3], [shape.rows, 1, width])]);
   const doubled = graph.node("Concat", [single, single], { axis: 1 });
-  const perRow = graph.nodes("Split", [doubled], shape.rows, { axis: 0, num_outputs: shape.rows });
-  const mixed = graph.node("Concat", perRow.map((row, at) => attentionNode(graph, table, parts, index, at, row)), { axis: 0 });
+  const perRow = shape.rows === 1 ? [doubled] : graph.nodes("Split", [doubled], shape.rows, { axis: 0, num_outputs: shape.rows });
+  const results = perRow.map((row, at) => attentionNode(graph, table, parts, index, at, row));
+  const mixed = graph.node("Concat", results, { axis: 0 });
   const [first] = graph.nodes("Split", [mixed], 2, { axis: 1, num_outputs: 2 });
   invariant(first !== undefined, "Split in two has two outputs");
   return graph.node("Reshape", [first, graph.constant("int64", [2], [shape.rows, mixedWidth])]);

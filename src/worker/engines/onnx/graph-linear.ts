@@ -1,8 +1,8 @@
 /**
  * The graph of a linear layer. Activations are [rows, inputs]; results [rows, outputs].
  *
- *  - `fast`: MatMulNBits with 8-bit activations (accuracy_level 4).
- *  - `precise`: x is split, group by group, into hi (exactly representable in 8 bits) and lo (the rest); both go through one
+ *  - `int8`: MatMulNBits with 8-bit activations (accuracy_level 4).
+ *  - `int16`: x is split, group by group, into hi (exactly representable in 8 bits) and lo (the rest); both go through one
  *    MatMulNBits as rows, so weights are streamed once, and their sum has ~16-bit activations. The sums of x over each group times the
  *    correction matrix restore the bias that an integer zero point rounds away.
  *  - float32 pieces: a plain matrix product.

@@ -2,20 +2,26 @@
  * One or several linear layers of the same input as one: q, k and v become one matrix, gate and up another, so that a step streams
  * long rows and starts few operators. Parts of unlike quantization stay pieces whose outputs are joined.
  *
- * How a part is held depends on the numerics: `exact` has float32 weights; `fast` and `precise` have MLX's own packed bytes with an
- * integer zero point, `precise` with a correction that restores the checkpoint's bias exactly. In `fast` a tensor whose zero
- * points do not round well is quantized anew at 8 bits. Unquantized matrices are float32 in every mode.
+ * Three arithmetics. `float32`: dequantized weights. `int8`: MLX's own packed bytes with an integer zero point, activations of 8 bits;
+ * a tensor whose zero points do not round well is quantized anew at 8 bits. `int16`: the same bytes, activations of about 16 bits, and a
+ * correction that restores the checkpoint's bias exactly. Unquantized matrices are float32 whatever was asked for.
  */
 import { invariant } from "../../../core/invariant.js";
 import type { LinearWeights } from "../../../model/weights.js";
-import type { Numerics } from "../engine.js";
 import { packZeroPoints, quantizeRows, requantizedGroups, writeCorrection, zeroPointRowBytes, zeroPointsOf } from "./affine.js";
 import type { WeightTable } from "./weight-table.js";
 
 /** A weight may be off by this many steps in the worst group, and by this many on average, before its tensor is quantized anew. */
 const roundingLimits = { 4: { worst: 0.51, mean: 0.1 }, 8: { worst: 0.51, mean: 0.51 } } as const;
+/**
+ * Activations are quantized in blocks of at most this many: a weight group of 64 is given as two of 32 with the same scale, for 6 % more
+ * memory, no more time and a seventh less error (blocks of 16 would leave the integer kernels).
+ */
+const activationBlock = 32;
 /** Rows dequantized at a time: bounds the temporary copy. */
 const rowsAtOnce = 1024;
+
+export type Arithmetic = "float32" | "int8" | "int16";
 
 export type Piece =
   | { readonly kind: "float"; readonly outputs: number; readonly weight: string }
@@ -27,7 +33,7 @@ export type Piece =
       readonly weight: string;
       readonly scales: string;
       readonly zeros: string;
-      /** [groups, outputs] float32; only in `precise`. */
+      /** [groups, outputs] float32; only in `int16`. */
       readonly correction?: string;
     };
 
@@ -56,8 +62,8 @@ interface BlocksPart {
 type Part = { readonly kind: "float"; readonly matrix: LinearWeights; readonly outputs: number } | BlocksPart;
 
 /** @param name unique in the table. @param onRequantized told the name of each tensor that had to be quantized anew. */
-export function addLinear(table: WeightTable, name: string, matrices: readonly LinearWeights[], inputs: number, numerics: Numerics, onRequantized: (tensor: string) => void): Linear {
-  const parts = matrices.map((matrix) => planPart(table, matrix, inputs, numerics, onRequantized));
+export function addLinear(table: WeightTable, name: string, matrices: readonly LinearWeights[], inputs: number, arithmetic: Arithmetic, onRequantized: (tensor: string) => void): Linear {
+  const parts = matrices.map((matrix) => planPart(table, matrix, inputs, arithmetic, onRequantized));
   const pieces: Piece[] = [];
   for (let first = 0; first < parts.length;) {
     let end = first + 1;
@@ -83,18 +89,18 @@ function alike(a: Part, b: Part): boolean {
   return a.bits === b.bits && a.groupSize === b.groupSize;
 }
 
-function planPart(table: WeightTable, matrix: LinearWeights, inputs: number, numerics: Numerics, onRequantized: (tensor: string) => void): Part {
+function planPart(table: WeightTable, matrix: LinearWeights, inputs: number, arithmetic: Arithmetic, onRequantized: (tensor: string) => void): Part {
   const [outputs] = matrix.weight.shape;
   invariant(outputs !== undefined, "a matrix has rows");
-  if (matrix.kind === "dense" || numerics === "exact") return { kind: "float", matrix, outputs };
+  if (matrix.kind === "dense" || arithmetic === "float32") return { kind: "float", matrix, outputs };
   const { bits, groupSize } = matrix.quantization;
   const scales = table.files.float32(matrix.scales);
   const biases = table.files.float32(matrix.biases);
   const { zeros, worstSteps, meanSteps } = zeroPointsOf(scales, biases, bits);
   const own = { kind: "blocks", matrix, outputs, bits, groupSize, scales, zeros, requantized: false } as const;
-  if (numerics === "precise") return { ...own, biases };
+  if (arithmetic === "int16") return inBlocks({ ...own, biases });
   const limits = roundingLimits[bits];
-  if (worstSteps <= limits.worst && meanSteps <= limits.mean) return own;
+  if (worstSteps <= limits.worst && meanSteps <= limits.mean) return inBlocks(own);
   onRequantized(matrix.weight.name);
   const anew = { scales: new Float32Array(scales.length), zeros: new Uint8Array(scales.length) };
   forRows(table, matrix, (weights, firstRow) => {
@@ -102,7 +108,15 @@ function planPart(table: WeightTable, matrix: LinearWeights, inputs: number, num
     anew.scales.set(groups.scales, (firstRow * inputs) / groupSize);
     anew.zeros.set(groups.zeros, (firstRow * inputs) / groupSize);
   });
-  return { ...own, ...anew, bits: 8, requantized: true };
+  return inBlocks({ ...own, ...anew, bits: 8, requantized: true });
+}
+
+/** The same weights in groups no larger than the activations' blocks. */
+function inBlocks(part: BlocksPart): BlocksPart {
+  const factor = Math.max(1, part.groupSize / activationBlock);
+  const repeated = (values: Float32Array): Float32Array => Float32Array.from({ length: values.length * factor }, (_, at) => values[Math.floor(at / factor)]!);
+  const zeros = Uint8Array.from({ length: part.zeros.length * factor }, (_, at) => part.zeros[Math.floor(at / factor)]!);
+  return { ...part, scales: repeated(part.scales), zeros, ...(part.biases && { biases: repeated(part.biases) }), groupSize: part.groupSize / factor };
 }
 
 function addPiece(table: WeightTable, name: string, parts: readonly Part[], inputs: number): Piece {
@@ -130,7 +144,7 @@ function addPiece(table: WeightTable, name: string, parts: readonly Part[], inpu
   if (first.biases === undefined) return piece;
   const correction = table.keep(`${name}.correction`, "float32", [groups, outputs], (target) => {
     eachRowRange(blocks, (part, firstRow) => {
-      invariant(part.biases, "parts of one piece have the same numerics");
+      invariant(part.biases, "parts of one piece have the same arithmetic");
       writeCorrection(part.scales, part.biases, part.zeros, groups, new Float32Array(target), outputs, firstRow);
     });
   });

@@ -2,11 +2,21 @@
 import { setImmediate } from "node:timers/promises";
 import { invariant } from "../../../core/invariant.js";
 import type { LayerWeights, LinearWeights, TensorRef } from "../../../model/weights.js";
-import type { StageOptions } from "../engine.js";
+import type { Numerics, StageOptions } from "../engine.js";
 import type { LayerParts, StageParts } from "./graph-layers.js";
-import { type Linear, addLinear } from "./linear.js";
+import { type Arithmetic, type Linear, addLinear } from "./linear.js";
 import { fillRopeTables } from "./rope.js";
 import type { WeightTable } from "./weight-table.js";
+
+/**
+ * `fast` spends its precision where it is cheap and tells most: the attention projections are a quarter of a layer, and with them
+ * in `int16` the error of the logits halves (docs/adr/0003-onnxruntime-through-ffi.md).
+ */
+const arithmetics: Record<Numerics, { readonly attention: Arithmetic; readonly rest: Arithmetic }> = {
+  exact: { attention: "float32", rest: "float32" },
+  precise: { attention: "int16", rest: "int16" },
+  fast: { attention: "int16", rest: "int8" },
+};
 
 export interface StageWeights {
   readonly parts: StageParts;
@@ -29,7 +39,8 @@ export async function loadStageWeights(table: WeightTable, options: StageOptions
   };
   const vector = (name: string, tensor: TensorRef): string =>
     table.keep(name, "float32", tensor.shape, (target) => { new Float32Array(target).set(table.files.float32(tensor)); });
-  const linear = (name: string, matrices: readonly LinearWeights[], inputs: number): Linear => addLinear(table, name, matrices, inputs, numerics, onRequantized);
+  const linear = (name: string, matrices: readonly LinearWeights[], inputs: number, role: "attention" | "rest"): Linear =>
+    addLinear(table, name, matrices, inputs, arithmetics[numerics][role], onRequantized);
 
   const half = spec.headDim / 2;
   const [cos, sin] = [new Float32Array(capacity * half), new Float32Array(capacity * half)];
@@ -42,20 +53,20 @@ export async function loadStageWeights(table: WeightTable, options: StageOptions
     const name = `layer.${index}`;
     layers.push({
       inputNorm: vector(`${name}.input_norm`, layer.inputNorm),
-      qkv: linear(`${name}.qkv`, [layer.q, layer.k, layer.v], spec.hiddenSize),
-      o: linear(`${name}.o`, [layer.o], spec.headCount * spec.headDim),
+      qkv: linear(`${name}.qkv`, [layer.q, layer.k, layer.v], spec.hiddenSize, "attention"),
+      o: linear(`${name}.o`, [layer.o], spec.headCount * spec.headDim, "attention"),
       ...(layer.qNorm && { qNorm: vector(`${name}.q_norm`, layer.qNorm) }),
       ...(layer.kNorm && { kNorm: vector(`${name}.k_norm`, layer.kNorm) }),
       postAttentionNorm: vector(`${name}.post_attention_norm`, layer.postAttentionNorm),
-      gateUp: linear(`${name}.gate_up`, [layer.gate, layer.up], spec.hiddenSize),
-      down: linear(`${name}.down`, [layer.down], spec.intermediateSize),
+      gateUp: linear(`${name}.gate_up`, [layer.gate, layer.up], spec.hiddenSize, "rest"),
+      down: linear(`${name}.down`, [layer.down], spec.intermediateSize, "rest"),
     });
   }
   const parts: StageParts = { spec, layers, cos: rotary("rope.cos", cos), sin: rotary("rope.sin", sin), capacity };
   if (!ownsText) return { parts, head: undefined };
   await read(headTensors);
   invariant(loadedBytes === totalBytes, "every tensor of the stage was read");
-  return { parts, head: { norm: vector("final_norm", checkpoint.finalNorm), linear: linear("head", [checkpoint.head], spec.hiddenSize) } };
+  return { parts, head: { norm: vector("final_norm", checkpoint.finalNorm), linear: linear("head", [checkpoint.head], spec.hiddenSize, "rest") } };
 }
 
 function layerTensors(layer: LayerWeights): readonly TensorRef[] {

@@ -9,7 +9,7 @@ import { MinidError } from "../../../core/errors.js";
 import type { ModelSpec } from "../../../model/spec.js";
 import type { LinearWeights } from "../../../model/weights.js";
 import type { Span, Stage } from "../engine.js";
-import { portNames } from "./graph-layers.js";
+import { type GraphShape, portNames } from "./graph-layers.js";
 import type { KvCache } from "./kv-cache.js";
 import { addressOf } from "./native-memory.js";
 import type { Handle, OrtApi } from "./ort-api.js";
@@ -19,6 +19,9 @@ import type { WeightTable } from "./weight-table.js";
 
 /** Rows of one run: more cost memory without being faster. */
 export const chunkRowsMax = 128;
+const chunkRowsMin = 16;
+/** Multiply-adds of one run, some tenths of a second on two cores: progress is told between runs. */
+const runWorkMax = 4e10;
 /** Rows of one run of the head: bounds the logits held twice. */
 const headRowsMax = 32;
 
@@ -33,9 +36,10 @@ export interface StageResources {
   readonly spareSlot: number;
   readonly contextMax: number;
   readonly batchMax: number;
+  /** Rows with which a lone sequence decodes: 1 where every kernel gives one row the bits it has among others, else 2. */
+  readonly loneRows: 1 | 2;
   /** Present on rank 0. */
   readonly embedding: LinearWeights | undefined;
-  readonly close: () => void;
 }
 
 interface Work { readonly span: Span; readonly firstRow: number }
@@ -48,19 +52,29 @@ export class OnnxStage implements Stage {
   readonly #totals: Int32Array;
   readonly #lengthTensors: readonly Handle[];
   readonly #totalTensors: readonly Handle[];
+  readonly #chunkRows: number;
 
   constructor(parts: StageResources) {
     this.#parts = parts;
     const { api, spec, batchMax } = parts;
-    const rowsMax = Math.max(chunkRowsMax, evenUp(batchMax));
+    const rowsMax = Math.max(chunkRowsMax, batchSize(batchMax));
+    const rowsOfWork = Math.floor(runWorkMax / stageWeightCount(spec, parts.layerCount) / 2) * 2;
+    this.#chunkRows = Math.min(chunkRowsMax, Math.max(chunkRowsMin, rowsOfWork));
     this.#buffers = new RowBuffers(api, rowsMax, spec.hiddenSize, spec.hiddenSize);
     this.#headBuffers = parts.embedding && new RowBuffers(api, headRowsMax, spec.hiddenSize, spec.vocabSize);
-    const sequences = evenUp(batchMax);
+    const sequences = batchSize(batchMax);
     this.#lengths = new Int32Array(sequences);
     this.#totals = new Int32Array(sequences);
     const scalars = (of: Int32Array): Handle[] => Array.from(of, (_, row) => api.tensor(addressOf(of) + BigInt(row * of.BYTES_PER_ELEMENT), "int32", [1]));
     this.#lengthTensors = scalars(this.#lengths);
     this.#totalTensors = scalars(this.#totals);
+  }
+
+  /** Makes the sessions that every sequence needs, so that the first one does not wait for them. */
+  prepare(): void {
+    this.#layers({ kind: "sequence" });
+    this.#layers({ kind: "batch", rows: this.#parts.loneRows });
+    if (this.#headBuffers) this.#headSession(this.#headBuffers);
   }
 
   memory(): { readonly weightBytes: number; readonly kvBytes: number } {
@@ -93,29 +107,26 @@ export class OnnxStage implements Stage {
     }
     invariant(hidden.length === firstRow * spec.hiddenSize, "hidden has the spans' rows");
     for (const { span, firstRow: first } of many) {
-      for (let done = 0; done < span.rows; done += chunkRowsMax) {
-        const rows = Math.min(chunkRowsMax, span.rows - done);
+      for (let done = 0; done < span.rows; done += this.#chunkRows) {
+        const rows = Math.min(this.#chunkRows, span.rows - done);
         this.#runSequence(span.slot, span.position + done, rows, hidden, out, first + done);
         onProgress();
       }
     }
     for (let at = 0; at < single.length; at += batchMax) {
-      const batch = single.slice(at, at + batchMax);
-      const [only] = batch;
-      if (batch.length === 1 && only) this.#runSequence(only.span.slot, only.span.position, 1, hidden, out, only.firstRow);
-      else this.#runBatch(batch, hidden, out);
+      this.#runBatch(single.slice(at, at + batchMax), hidden, out);
       onProgress();
     }
     return out;
   }
 
   head(hidden: Float32Array): Float32Array {
-    const { spec, sessions } = this.#parts;
+    const { spec } = this.#parts;
     const buffers = this.#headBuffers;
     invariant(buffers, "only the stage that owns the text has a head");
     const rows = hidden.length / spec.hiddenSize;
     const logits = new Float32Array(rows * spec.vocabSize);
-    const session = sessions.head();
+    const session = this.#headSession(buffers);
     for (let first = 0; first < rows; first += headRowsMax) {
       const count = Math.min(headRowsMax, rows - first);
       buffers.load(hidden, first, count, 0);
@@ -132,7 +143,7 @@ export class OnnxStage implements Stage {
   length(slot: number): number { return this.#parts.kv.length(slot); }
 
   dispose(): void {
-    const { api, sessions, kv, table, close } = this.#parts;
+    const { api, sessions, kv, table } = this.#parts;
     sessions.dispose();
     kv.dispose();
     this.#buffers.dispose();
@@ -140,12 +151,11 @@ export class OnnxStage implements Stage {
     for (const tensor of [...this.#lengthTensors, ...this.#totalTensors]) api.release("value", tensor);
     table.dispose();
     api.libc.trim();
-    close();
   }
 
   #runSequence(slot: number, position: number, rows: number, hidden: Float32Array, out: Float32Array, firstRow: number): void {
-    const { sessions, kv } = this.#parts;
-    const session = sessions.layers({ kind: "sequence", rows: rows <= 2 ? 2 : undefined });
+    const { kv } = this.#parts;
+    const session = this.#layers({ kind: "sequence" });
     this.#buffers.load(hidden, firstRow, rows, 0);
     const padded = this.#buffers.pad(rows);
     this.#bindRows(session, this.#buffers, padded);
@@ -156,9 +166,9 @@ export class OnnxStage implements Stage {
   }
 
   #runBatch(batch: readonly Work[], hidden: Float32Array, out: Float32Array): void {
-    const { sessions, kv, spareSlot } = this.#parts;
-    const size = batchSize(batch.length);
-    const session = sessions.layers({ kind: "batch", rows: size });
+    const { kv, spareSlot, loneRows } = this.#parts;
+    const size = batch.length === 1 ? loneRows : batchSize(batch.length);
+    const session = this.#layers({ kind: "batch", rows: size });
     batch.forEach(({ span, firstRow }, row) => {
       this.#buffers.load(hidden, firstRow, 1, row);
       // Attention sees the row twice.
@@ -174,6 +184,27 @@ export class OnnxStage implements Stage {
       kv.wrote(span.slot, span.position + 1, span.position + 2);
       this.#buffers.store(out, firstRow, 1, row);
     });
+  }
+
+  #layers(shape: GraphShape): OrtSession {
+    const { sessions, spareSlot } = this.#parts;
+    return sessions.layers(shape, (session) => {
+      const rows = shape.kind === "batch" ? shape.rows : 2;
+      const sequences = shape.kind === "batch" ? shape.rows : 1;
+      for (let row = 0; row < sequences; row += 1) this.#bindSequence(session, row, spareSlot, 2);
+      return this.#probe(session, this.#buffers, rows);
+    });
+  }
+
+  #headSession(buffers: RowBuffers): OrtSession {
+    return this.#parts.sessions.head((session) => this.#probe(session, buffers, 2));
+  }
+
+  #probe(session: OrtSession, buffers: RowBuffers, rows: number): Uint8Array {
+    buffers.loadPattern(rows);
+    this.#bindRows(session, buffers, rows);
+    session.run();
+    return buffers.results(rows);
   }
 
   #bindRows(session: OrtSession, buffers: RowBuffers, rows: number): void {
@@ -204,6 +235,12 @@ const evenUp = (rows: number): number => rows + (rows % 2);
 /** Few sizes, so that few sessions are made: 2, 4, 6, 8, then multiples of 4. */
 export function batchSize(rows: number): number {
   return rows <= 8 ? evenUp(rows) : Math.ceil(rows / 4) * 4;
+}
+
+/** Weights of the stage's matrices. */
+function stageWeightCount(spec: ModelSpec, layerCount: number): number {
+  const attention = spec.hiddenSize * spec.headDim * (2 * spec.headCount + 2 * spec.kvHeadCount);
+  return layerCount * (attention + 3 * spec.hiddenSize * spec.intermediateSize);
 }
 
 /** One input and one output matrix, and OrtValues over their first rows. */
@@ -237,6 +274,14 @@ class RowBuffers {
     if (rows % 2 === 1) this.repeat(rows - 1, rows);
     return evenUp(rows);
   }
+
+  /** Some fixed numbers. */
+  loadPattern(rows: number): void {
+    for (let at = 0; at < rows * this.#inputWidth; at += 1) this.#inputs[at] = ((at * 37) % 64) / 32 - 1;
+  }
+
+  /** A copy of the first rows' outputs. */
+  results(rows: number): Uint8Array { return new Uint8Array(this.#outputs.slice(0, rows * this.#outputWidth).buffer); }
 
   store(to: Float32Array, firstRow: number, rows: number, at: number): void {
     to.set(this.#outputs.subarray(at * this.#outputWidth, (at + rows) * this.#outputWidth), firstRow * this.#outputWidth);
