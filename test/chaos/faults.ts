@@ -1,5 +1,6 @@
-/** What can go wrong with a node, done by signals to real processes. Each says which of a client's streams it may break. */
+/** What can go wrong with a node or its links, done to real processes and a real network. Each says which of a client's streams it may break. */
 import type { Cluster, ClusterNode } from "../support/cluster.js";
+import type { NetworkCluster } from "../support/netns-cluster.js";
 import { until } from "../support/wait.js";
 import type { Random } from "./random.js";
 
@@ -8,16 +9,22 @@ export interface Fault {
   /** Streams whose front door is this node may break: nobody else holds their connection. */
   readonly breaksFrontDoor: boolean;
   /** Resolves when the fault has happened, with what undoes it (start a node again, wake it up), if something has to. */
-  readonly strike: (node: ClusterNode, random: Random) => Promise<(() => Promise<void>) | undefined>;
+  readonly strike: (node: ClusterNode, random: Random, network: NetworkCluster | undefined) => Promise<(() => Promise<void>) | undefined>;
+  /** Of the links: needs a network, and one of them at a time. */
+  readonly links?: true;
 }
 
 export const faultNames = ["worker-kill", "worker-stop", "worker-pause", "agent-kill", "agent-pause", "agent-stop", "node-kill", "pm2-kill", "restart"] as const;
-export type FaultName = (typeof faultNames)[number];
+export const linkFaultNames = ["partition", "one-way", "loss"] as const;
+export type FaultName = (typeof faultNames)[number] | (typeof linkFaultNames)[number];
 
 const restartDelayMs = [500, 6_000] as const;
 const pauseMs = [100, 3_500] as const;
 /** Longer than members wait before they plan around a silent machine, shorter than the agent's own watchdog. */
 const stopMs = [5_000, 9_000] as const;
+
+const cutMs = [2_000, 15_000] as const;
+const lossPercent = [3, 15] as const;
 
 const delay = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms); });
 
@@ -42,6 +49,22 @@ function paused(part: "agent" | "worker", range: readonly [number, number]): Fau
   };
 }
 
+/** Breaks the network for a while. */
+function links(name: FaultName, breakIt: (net: NetworkCluster, node: ClusterNode, random: Random) => Promise<void>): Fault {
+  return {
+    name, breaksFrontDoor: false, links: true,
+    strike: async (node, random, network) => {
+      if (!network) throw new Error(`${name} needs a network of namespaces`);
+      const forMs = random.between(...cutMs);
+      await breakIt(network, node, random);
+      return async () => {
+        await delay(forMs);
+        await network.network.heal();
+      };
+    },
+  };
+}
+
 export const faults: readonly Fault[] = [
   { name: "worker-kill", breaksFrontDoor: false, strike: async (node) => { await node.kill("worker"); return undefined; } },
   // For good: its agent has to find it and kill it.
@@ -63,6 +86,12 @@ export const faults: readonly Fault[] = [
     node.start();
     await node.listening();
   } },
+  links("partition", ({ network, hostOf }, node) => network.cut(hostOf(node))),
+  links("one-way", ({ network, hostOf, cluster }, node, random) => {
+    const other = random.pick(cluster.nodes.filter((candidate) => candidate !== node));
+    return random.chance(0.5) ? network.cutOneWay(hostOf(node), hostOf(other)) : network.cutOneWay(hostOf(other), hostOf(node));
+  }),
+  links("loss", ({ network }, _, random) => network.lose(Math.round(random.between(...lossPercent)))),
 ];
 
 /** Nodes that a fault may strike: `restart` and whole-node faults leave the others, so that somebody can answer. */

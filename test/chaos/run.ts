@@ -5,6 +5,7 @@
 import { loadavg } from "node:os";
 import type { Question } from "../support/answer.js";
 import { type Cluster, startCluster } from "../support/cluster.js";
+import { type NetworkCluster, startNetworkCluster } from "../support/netns-cluster.js";
 import { type Fault, type FaultName, candidates, faults } from "./faults.js";
 import { questions } from "./questions.js";
 import { Random } from "./random.js";
@@ -24,6 +25,8 @@ export interface ChaosOptions {
   /** The checkout whose dist/ runs; default: the working directory. */
   readonly root?: string;
   readonly questions?: readonly Question[];
+  /** Each node in a network namespace of its own, so that links can be cut. Linux and root. */
+  readonly network?: boolean;
   readonly onLine: (line: string) => void;
 }
 
@@ -61,7 +64,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const random = new Random(options.seed);
   const startedAt = performance.now();
   onLine(`seed ${options.seed}: starting ${options.nodes} nodes`);
-  const cluster = await startCluster({ nodes: options.nodes, settings: { ...drainTime, ...options.settings }, ...(options.root === undefined ? {} : { root: options.root }) });
+  const wanted = { nodes: options.nodes, settings: { ...drainTime, ...options.settings }, ...(options.root === undefined ? {} : { root: options.root }) };
+  const network = options.network ? await startNetworkCluster(wanted) : undefined;
+  const cluster = network?.cluster ?? await startCluster(wanted);
   try {
     const model = (await cluster.nodes[0]!.status()).model.id;
     const undisturbed: Undisturbed[] = [];
@@ -72,7 +77,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const running = streams.run(options.streams);
     const struck: { record: FaultRecord; watch: Watch }[] = [];
     try {
-      await strikeAll(cluster, streams, options, random, struck);
+      await strikeAll(cluster, network, streams, options, random, struck);
       await cluster.ready();
     } finally {
       streams.stop();
@@ -86,19 +91,21 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     for (const node of cluster.nodes) onLine(node.lastWords());
     throw error;
   } finally {
-    await cluster.stop();
+    await (network ?? cluster).stop();
   }
 }
 
-async function strikeAll(cluster: Cluster, streams: Streams, options: ChaosOptions, random: Random, struck: { record: FaultRecord; watch: Watch }[]): Promise<void> {
+async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, streams: Streams, options: ChaosOptions, random: Random, struck: { record: FaultRecord; watch: Watch }[]): Promise<void> {
   const kinds = faults.filter(({ name }) => options.kinds.includes(name));
   const deadline = performance.now() + options.minutesMax * 60_000;
   const [low, high] = options.pauseMs ?? [1_000, 8_000];
   const healing = new Set<Promise<void>>();
   const problems: unknown[] = [];
+  let linksBroken = false;
   while (struck.length < options.faultsMax && performance.now() < deadline) {
     await delay(random.chance(0.25) ? random.between(50, 1_500) : random.between(low, high));
     const fault = random.pick(kinds);
+    if (fault.links && linksBroken) continue;
     const free = candidates(cluster, fault, streams.away);
     // Somebody must be left to answer.
     if (free.length === 0 || (fault.breaksFrontDoor && free.length < 2)) continue;
@@ -110,7 +117,8 @@ async function strikeAll(cluster: Cluster, streams: Streams, options: ChaosOptio
     options.onLine(`${String(struck.length).padStart(4)} ${fault.name} ${node.name}${leader ? " (rank 0)" : ""}, ${watch.open.size} streams open`);
     if (fault.breaksFrontDoor) streams.frontDoorStruck(node);
     streams.away.add(node);
-    const healed = heal(fault, node, random, streams).catch((error: unknown) => { problems.push(error); });
+    if (fault.links) linksBroken = true;
+    const healed = heal(fault, node, random, network, streams).finally(() => { if (fault.links) linksBroken = false; }).catch((error: unknown) => { problems.push(error); });
     healing.add(healed);
     void healed.then(() => healing.delete(healed));
     // A worker's fault is over when it has struck; the node can be struck again, in the middle of its recovery too.
@@ -121,9 +129,9 @@ async function strikeAll(cluster: Cluster, streams: Streams, options: ChaosOptio
   if (problems.length > 0) throw problems[0];
 }
 
-async function heal(fault: Fault, node: Cluster["nodes"][number], random: Random, streams: Streams): Promise<void> {
+async function heal(fault: Fault, node: Cluster["nodes"][number], random: Random, network: NetworkCluster | undefined, streams: Streams): Promise<void> {
   try {
-    const undo = await fault.strike(node, random);
+    const undo = await fault.strike(node, random, network);
     if (fault.breaksFrontDoor) streams.frontDoorStruck(node);
     // Only a node that is down or leaves takes no new questions; the clients of a paused one wait.
     if (!["node-kill", "pm2-kill", "restart"].includes(fault.name)) streams.away.delete(node);

@@ -102,6 +102,23 @@ export class Cluster {
     this.#options = options;
   }
 
+  /** The first node founds the cluster, the others join it. @throws with what every node said last. */
+  async start(): Promise<void> {
+    const [founder, ...others] = this.nodes;
+    if (!founder) throw new Error("a cluster has at least one node");
+    try {
+      founder.start();
+      if (others.length > 0) {
+        await founder.listening();
+        for (const node of others) node.start(await founder.token());
+      }
+      await this.ready();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`the cluster did not start: ${reason}\n${this.nodes.map((node) => node.lastWords()).join("\n")}`, { cause: error });
+    }
+  }
+
   /** Waits until all running nodes agree on a ready ring of exactly them. @returns rank 0's node. */
   async ready(timeoutMs = this.#options.readyTimeoutMs ?? readyTimeoutDefaultMs): Promise<ClusterNode> {
     const running = this.nodes.filter((node) => node.running);
@@ -138,8 +155,8 @@ export interface NodeSetup {
   readonly agentPort: number;
   readonly workerPort: number;
   readonly settings: Readonly<Record<string, string | number | boolean>>;
-  /** Where the node is reached; default 127.0.0.1. */
-  readonly host?: string;
+  /** Where its HTTP API is reached; default: its port on 127.0.0.1. */
+  readonly url?: string;
   /** Put before the command, to run it somewhere else: `["ip", "netns", "exec", "a"]`. */
   readonly prefix?: readonly string[];
 }
@@ -160,7 +177,7 @@ export class ClusterNode {
     this.setup = setup;
     this.name = setup.name;
     this.home = setup.home;
-    this.url = `http://${setup.host ?? "127.0.0.1"}:${setup.httpPort}`;
+    this.url = setup.url ?? `http://127.0.0.1:${setup.httpPort}`;
   }
 
   /** `minid up` has been started and not ended. */
@@ -169,8 +186,10 @@ export class ClusterNode {
   /** Starts `minid up`; again after a stop or a kill, in the same home. Does not wait. */
   start(joinToken?: string): void {
     const { setup } = this;
-    const host = setup.host ?? "127.0.0.1";
-    const settings = { "device-id": setup.name, "http-port": setup.httpPort, "agent-port": setup.agentPort, "worker-port": setup.workerPort, "http-host": host, "grpc-host": host, "advertise-host": host, mdns: false, ...setup.settings };
+    const settings = {
+      "device-id": setup.name, "http-port": setup.httpPort, "agent-port": setup.agentPort, "worker-port": setup.workerPort,
+      "http-host": "127.0.0.1", "grpc-host": "127.0.0.1", "advertise-host": "127.0.0.1", mdns: false, ...setup.settings,
+    };
     const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const command = [...(setup.prefix ?? []), process.execPath, this.#cli, "up", "--home", this.home, ...flags, ...(joinToken === undefined ? [] : ["--join", joinToken])];
     const child = spawn(command[0]!, command.slice(1), { cwd: setup.root, stdio: ["ignore", "pipe", "pipe"], env: this.#environment });
