@@ -60,6 +60,25 @@ function play(plan: RingPlan, reserveAheadTokens: number, steps: readonly Action
   return world;
 }
 
+function checkAnswers(world: SchedulerWorld): void {
+  for (const client of world.clients) {
+    const expected = world.expected(client);
+    if (client.outcome === "cancelled") { expect(expected.slice(0, client.emitted.length)).toEqual(client.emitted); continue; }
+    expect(client.emitted).toEqual(expected);
+    expect(client.outcome).toBe((client.wish.stopTokens ?? []).includes(expected.at(-1) ?? -1) ? "stop" : "length");
+  }
+}
+
+function checkEmpty(world: SchedulerWorld): void {
+  const { queued, running, slots, kvTokens, stepsInFlight } = world.scheduler.snapshot();
+  expect({ queued, running, active: slots.active, reserved: kvTokens.reserved, stepsInFlight }).toEqual({ queued: 0, running: 0, active: 0, reserved: 0, stepsInFlight: 0 });
+  // Idle prefixes are given up in the end, on the ring too.
+  world.now += 1e9;
+  world.input({ kind: "tick" });
+  world.drain(2);
+  expect(world.ring?.held).toBe(0);
+}
+
 describe("the scheduler over random arrivals, cancels and failures", () => {
   it("emits exactly the undisturbed answers, obeys the workers' rules and frees everything", () => {
     fc.assert(fc.property(plans, reserves, fc.array(actions, { maxLength: 60 }), (plan, reserve, steps) => {
@@ -68,22 +87,33 @@ describe("the scheduler over random arrivals, cancels and failures", () => {
       // No starvation: in the worst case each step computes two rows of a prompt or one token, plus one step for the drops. Without
       // memory to spare, a sequence may be computed again for every stretch that an older one grows by.
       world.drain((work + world.clients.length + 20) * (reserve < 40 ? 10 : 2));
-      for (const client of world.clients) {
-        const expected = world.expected(client);
-        if (client.outcome === "cancelled") expect(expected.slice(0, client.emitted.length)).toEqual(client.emitted);
-        else {
-          expect(client.emitted).toEqual(expected);
-          expect(client.outcome).toBe(expected.length > 0 && (client.wish.stopTokens ?? []).includes(expected.at(-1) ?? -1) ? "stop" : "length");
-        }
-      }
-      const { queued, running, slots, kvTokens, stepsInFlight } = world.scheduler.snapshot();
-      expect({ queued, running, active: slots.active, reserved: kvTokens.reserved, stepsInFlight }).toEqual({ queued: 0, running: 0, active: 0, reserved: 0, stepsInFlight: 0 });
-      // Idle prefixes are given up in the end, on the ring too.
-      world.now += 1e9;
-      world.input({ kind: "tick" });
-      world.drain(2);
-      expect(world.ring?.held).toBe(0);
+      checkAnswers(world);
+      checkEmpty(world);
     }), { numRuns: 600 });
+  });
+
+  it("does so when many answers outgrow the memory together", () => {
+    let preemptions = 0;
+    fc.assert(fc.property(
+      fc.record({ worldSize: fc.integer({ min: 1, max: 3 }), engineReplay: fc.constantFrom("prefill" as const, "decode" as const), reserve: fc.constantFrom(1, 3, 16), kvTokensMax: fc.integer({ min: 200, max: 330 }) }),
+      fc.array(wishes.map((wish): Wish => ({ ...wish, maxTokens: wish.maxTokens + 60, stopTokens: [] })), { minLength: 3, maxLength: 9 }),
+      fc.array(fc.record({ after: fc.nat(60), which: fc.nat(8) }), { maxLength: 3 }),
+      ({ worldSize, engineReplay, reserve, kvTokensMax }, many, cancels) => {
+        const world = new SchedulerWorld({ stepTimeoutMs: 1e9, reserveAheadTokens: reserve });
+        world.ready({ worldSize, slots: 8, kvTokensMax, contextMax: 200, batchMax: 4, prefillChunk: 32, engineReplay });
+        for (const wish of many) world.submit(wish);
+        for (const { after, which } of cancels) {
+          for (let turn = 0; turn < after; turn += 1) world.turn();
+          const client = world.clients[which % world.clients.length];
+          if (client) world.cancel(client);
+        }
+        world.drain();
+        checkAnswers(world);
+        checkEmpty(world);
+        preemptions += world.scheduler.snapshot().totals.preemptions;
+      },
+    ), { numRuns: 80 });
+    expect(preemptions).toBeGreaterThan(80);
   });
 
   it("decides the same from the same inputs", () => {
