@@ -10,6 +10,8 @@
  *  - What stays of a slot's cache is decided by the next span's `position`: lower than the slot's length rewinds, 0 empties.
  *  - A token is sampled at absolute position `position + rows` of its sequence: the random numbers are a function of (seed,
  *    that position), the penalties of the history before it. The worker adds the sampled token to the history itself.
+ *  - A span may name no tokens: it is fed from the slot's history. So the step after a sampling step can be sent before that one is
+ *    answered, and the time between scheduler and worker is hidden. If the earlier step fails, so does the later, with `stage_lost`.
  *  - After a step that failed its sequences may be cached on some ranks and not on others: prefill them again from position 0.
  *    A span beyond what a slot holds fails with `stage_lost`: that rank lost its cache.
  *  - Results come in the order of the steps. At most `stepsInFlightMax` steps are taken before the first is answered; further
@@ -134,7 +136,7 @@ export interface StepSpan {
   readonly slot: number;
   readonly position: number;
   readonly rows: number;
-  /** Rank 0 only: `rows` of them. */
+  /** Rank 0 only: `rows` of them, or none: then those that the slot's history has there, sampled by an earlier step or given by `open`. */
   readonly tokens: readonly number[];
   readonly sample: boolean;
 }

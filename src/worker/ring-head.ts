@@ -2,6 +2,9 @@
  * Rank 0's part in a plan: takes steps, runs its layers, sends frames round the ring, and turns what comes back into tokens.
  * Several steps are under way at once; results leave in the order in which the steps came, whatever happens to each.
  *
+ * A step may feed a sequence the token that an earlier step has yet to sample (a span without tokens), so that the scheduler need
+ * not hear of one token before it asks for the next. Such a step, and all behind it, begins when that token is being sampled.
+ *
  * A frame is known by a key that no other process and no earlier plan has used, so that a frame that was still travelling when
  * this worker was restarted is not taken for an answer. In a ring of one nothing of this is needed and a step is one request.
  */
@@ -16,8 +19,8 @@ import type { RingLink } from "./ring-link.js";
 interface Pending {
   readonly step: Step;
   readonly done: (result: StepResult) => void;
-  /** `travelling`: the frame has left for the next rank and is not back. */
-  where: "here" | "travelling" | "back";
+  /** `waiting`: not begun, because it builds on a token that is not sampled yet. `travelling`: its frame has left and is not back. */
+  where: "waiting" | "here" | "travelling" | "back";
   sentAt: number;
   computeMs: number;
   result: StepResult | undefined;
@@ -30,6 +33,7 @@ export class RingHead {
   readonly #pending = new Map<number, Pending>();
   #nextKey = randomInt(2 ** 47);
   #onEmpty: (() => void) | undefined;
+  #over = false;
 
   /** @param link undefined in a ring of one. */
   constructor(host: EngineHost, term: Term, link: RingLink | undefined) {
@@ -44,9 +48,9 @@ export class RingHead {
   submit(step: Step, done: (result: StepResult) => void): void {
     const key = this.#nextKey;
     this.#nextKey += 1;
-    const pending: Pending = { step, done, where: "here", sentAt: 0, computeMs: 0, result: undefined };
+    const pending: Pending = { step, done, where: "waiting", sentAt: 0, computeMs: 0, result: undefined };
     this.#pending.set(key, pending);
-    (this.#link ? this.#sendRound(key, pending, this.#link) : this.#computeWhole(key, pending)).catch((error: unknown) => { this.#fail(key, error); });
+    this.#begin();
   }
 
   /** What the last rank made of a step. Unknown keys are of another life: dropped. */
@@ -55,6 +59,8 @@ export class RingHead {
     if (pending?.where !== "travelling" || pending.result) return;
     pending.where = "back";
     this.#finish(frame.stepSeq, pending, frame.hidden, performance.now() - pending.sentAt).catch((error: unknown) => { this.#fail(frame.stepSeq, error); });
+    // The engine thread samples it before it looks at what is sent to it now.
+    this.#begin();
   }
 
   failed(failure: PassFailure): void {
@@ -68,6 +74,7 @@ export class RingHead {
 
   /** The plan is over. */
   async abandon(error: MinidError): Promise<void> {
+    this.#over = true;
     for (const key of Array.from(this.#pending.keys())) this.#fail(key, error);
     await this.#link?.close();
   }
@@ -75,6 +82,23 @@ export class RingHead {
   /** Resolves when nothing is under way. */
   async empty(): Promise<void> {
     if (this.#pending.size > 0) await new Promise<void>((resolve) => { this.#onEmpty = resolve; });
+  }
+
+  /** Begins what can begin, in the order of submission. */
+  #begin(): void {
+    if (this.#over) return;
+    const sampling = new Set<number>();
+    for (const [key, pending] of this.#pending) {
+      const { where, result, step } = pending;
+      if (where === "waiting" && !result) {
+        if (step.spans.some(({ slot, tokens }) => tokens.length === 0 && sampling.has(slot))) return;
+        pending.where = "here";
+        const begun = this.#link ? this.#sendRound(key, pending, this.#link) : this.#computeWhole(key, pending);
+        begun.catch((error: unknown) => { this.#fail(key, error); });
+      }
+      // In a ring of one the engine thread's own order is enough.
+      if (this.#link && !result && pending.where !== "back") for (const { slot, sample } of step.spans) if (sample) sampling.add(slot);
+    }
   }
 
   async #computeWhole(key: number, pending: Pending): Promise<void> {
@@ -119,6 +143,7 @@ export class RingHead {
       done(ready);
     }
     if (this.#pending.size === 0) this.#onEmpty?.();
+    else this.#begin();
   }
 
   #forget(key: number): void {

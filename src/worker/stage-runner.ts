@@ -52,15 +52,15 @@ export class StageRunner {
 
   /** The whole step, in a ring of one. */
   whole(ops: readonly CacheOp[], spans: readonly StepSpan[]): readonly Sampled[] {
-    const awaited = this.#begin(ops, spans);
-    const hidden = this.#forward(spans, this.#embed(spans));
+    const { awaited, tokens } = this.#begin(ops, spans);
+    const hidden = this.#forward(spans, this.#embed(tokens));
     return this.#sample(awaited, lastRows(spans, hidden, this.#limits.hiddenSize));
   }
 
   /** Rank 0's layers. @param key under which `finishRing` finds the step again. @returns [rows, hiddenSize]. */
   beginRing(key: number, ops: readonly CacheOp[], spans: readonly StepSpan[]): Float32Array {
-    const awaited = this.#begin(ops, spans);
-    const hidden = this.#forward(spans, this.#embed(spans));
+    const { awaited, tokens } = this.#begin(ops, spans);
+    const hidden = this.#forward(spans, this.#embed(tokens));
     this.#awaited.set(key, awaited);
     return hidden;
   }
@@ -92,13 +92,14 @@ export class StageRunner {
   memory(): { readonly weightBytes: number; readonly kvBytes: number } { return this.#stage.memory(); }
 
   #check(ops: readonly CacheOp[], spans: readonly StepSpan[]): number {
-    return checkStep(this.#limits, (slot) => this.#stage.length(slot), (slot) => this.#text?.isOpen(slot) ?? true, ops, spans);
+    return checkStep(this.#limits, (slot) => this.#stage.length(slot), (slot) => this.#text?.historyLength(slot), ops, spans);
   }
 
-  #begin(ops: readonly CacheOp[], spans: readonly StepSpan[]): readonly Awaited[] {
+  /** Checks, operations, histories. @returns what is to be sampled, and the tokens of all rows. */
+  #begin(ops: readonly CacheOp[], spans: readonly StepSpan[]): { readonly awaited: readonly Awaited[]; readonly tokens: Int32Array } {
     const text = this.#text;
     if (!text) throw new MinidError("invalid_value", `rank ${this.#rank} was sent a step with text, which only rank 0 takes`);
-    this.#check(ops, spans);
+    const all = new Int32Array(this.#check(ops, spans));
     const prepared = ops.map((op) => (op.op === "open" ? text.prepare(op.open) : undefined));
     for (const [i, op] of ops.entries()) {
       const opened = prepared[i];
@@ -107,12 +108,15 @@ export class StageRunner {
       this.#applyToCache(op);
     }
     const awaited: Awaited[] = [];
+    let row = 0;
     for (const { slot, position, rows, tokens, sample } of spans) {
       const slotText = text.get(slot);
       slotText.feed(position, tokens);
+      all.set(tokens.length > 0 ? tokens : slotText.at(position, rows), row);
+      row += rows;
       if (sample) awaited.push({ slot, text: slotText, position: position + rows });
     }
-    return awaited;
+    return { awaited, tokens: all };
   }
 
   #applyToCache(op: CacheOp): void {
@@ -124,12 +128,7 @@ export class StageRunner {
     }
   }
 
-  #embed(spans: readonly StepSpan[]): Float32Array {
-    const tokens = new Int32Array(spans.reduce((sum, { rows }) => sum + rows, 0));
-    let at = 0;
-    for (const span of spans) { tokens.set(span.tokens, at); at += span.rows; }
-    return tokens.length === 0 ? new Float32Array(0) : this.#stage.embed(tokens);
-  }
+  #embed(tokens: Int32Array): Float32Array { return tokens.length === 0 ? new Float32Array(0) : this.#stage.embed(tokens); }
 
   #forward(spans: readonly StepSpan[], hidden: Float32Array): Float32Array {
     if (spans.length === 0) return hidden;

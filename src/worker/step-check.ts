@@ -21,15 +21,15 @@ const refuse = (message: string): never => { throw new MinidError("invalid_value
 
 /**
  * @param lengthOf tokens that a slot's cache holds now.
- * @param isOpen whether a slot has sampling and history (rank 0).
+ * @param historyOf tokens that are known of a slot's sequence, undefined when it is not open (rank 0).
  * @returns the rows of all spans together.
- * @throws MinidError invalid_value, or stage_lost when a span builds on tokens that this stage does not hold.
+ * @throws MinidError invalid_value, or stage_lost when a span builds on tokens that this stage does not hold or know.
  */
-export function checkStep(limits: StepLimits, lengthOf: (slot: number) => number, isOpen: (slot: number) => boolean, ops: readonly CacheOp[], spans: readonly StepSpan[]): number {
+export function checkStep(limits: StepLimits, lengthOf: (slot: number) => number, historyOf: (slot: number) => number | undefined, ops: readonly CacheOp[], spans: readonly StepSpan[]): number {
   if (ops.length > cacheOpsMax) refuse(`${ops.length} cache operations, at most ${cacheOpsMax}`);
   if (spans.length > limits.slots) refuse(`${spans.length} spans for ${limits.slots} slots`);
   const lengths = new Map<number, number>();
-  const opened = new Map<number, boolean>();
+  const histories = new Map<number, number | undefined>();
   const length = (slot: number): number => lengths.get(slot) ?? lengthOf(slot);
   const checkSlot = (slot: number): void => { if (!Number.isInteger(slot) || slot < 0 || slot >= limits.slots) refuse(`slot ${slot}, the stage has ${limits.slots}`); };
   const checkTokens = (tokens: readonly number[], what: string): void => {
@@ -46,7 +46,7 @@ export function checkStep(limits: StepLimits, lengthOf: (slot: number) => number
         if (history.length > limits.contextMax) refuse(`slot ${slot} is opened with ${history.length} tokens, the context holds ${limits.contextMax}`);
         if (promptLength > history.length) refuse(`slot ${slot} is opened with a prompt of ${promptLength} in a history of ${history.length} tokens`);
         checkTokens(history, `the history of slot ${slot}`);
-        opened.set(slot, true);
+        histories.set(slot, history.length);
         break;
       }
       case "copy": {
@@ -62,7 +62,7 @@ export function checkStep(limits: StepLimits, lengthOf: (slot: number) => number
       case "drop": {
         checkSlot(op.drop.slot);
         lengths.set(op.drop.slot, 0);
-        opened.set(op.drop.slot, false);
+        histories.set(op.drop.slot, undefined);
         break;
       }
       default: refuse("a cache operation of unknown kind");
@@ -71,7 +71,7 @@ export function checkStep(limits: StepLimits, lengthOf: (slot: number) => number
 
   let rowsTotal = 0;
   const seen = new Set<number>();
-  for (const { slot, position, rows, tokens, sample } of spans) {
+  for (const { slot, position, rows, tokens } of spans) {
     checkSlot(slot);
     if (seen.has(slot)) refuse(`slot ${slot} has two spans`);
     seen.add(slot);
@@ -81,9 +81,14 @@ export function checkStep(limits: StepLimits, lengthOf: (slot: number) => number
     if (!Number.isInteger(position) || position < 0 || position + rows > limits.contextMax) refuse(`slot ${slot} reaches position ${position + rows}, the context holds ${limits.contextMax}`);
     if (position > length(slot)) throw new MinidError("stage_lost", `slot ${slot} holds ${length(slot)} tokens here, the step goes on from ${position}: its cache was lost`);
     if (!limits.ownsText) continue;
-    if (tokens.length !== rows) refuse(`slot ${slot} has ${tokens.length} tokens for ${rows} rows`);
-    checkTokens(tokens, `slot ${slot}`);
-    if (!(opened.get(slot) ?? isOpen(slot))) refuse(`slot ${slot} is not open${sample ? "" : " (every sequence is opened, also before it samples)"}`);
+    const known = histories.has(slot) ? histories.get(slot) : historyOf(slot);
+    if (known === undefined) refuse(`slot ${slot} is not open: every sequence is opened before its first span`);
+    if (tokens.length > 0) {
+      if (tokens.length !== rows) refuse(`slot ${slot} has ${tokens.length} tokens for ${rows} rows`);
+      checkTokens(tokens, `slot ${slot}`);
+    } else if (position + rows > (known ?? 0)) {
+      throw new MinidError("stage_lost", `slot ${slot} is to be fed its own tokens up to ${position + rows}, ${known} are known: the step that was to sample them failed`);
+    }
   }
   return rowsTotal;
 }

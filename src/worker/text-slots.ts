@@ -30,7 +30,8 @@ export class TextSlots {
 
   open(slot: number, text: TextSlot): void { this.#slots.set(slot, text); }
 
-  isOpen(slot: number): boolean { return this.#slots.has(slot); }
+  /** Tokens known of a slot's sequence; undefined when it is not open. */
+  historyLength(slot: number): number | undefined { return this.#slots.get(slot)?.length; }
   drop(slot: number): void { this.#slots.delete(slot); }
   clear(): void { this.#slots.clear(); }
 
@@ -60,6 +61,14 @@ export class TextSlot {
     this.#tokens = new Int32Array(history.length + historyRoom);
     this.#tokens.set(history);
     this.#length = history.length;
+  }
+
+  get length(): number { return this.#length; }
+
+  /** The tokens at [position, position + rows) of the history, which must know them. */
+  at(position: number, rows: number): Int32Array {
+    invariant(position + rows <= this.#length, "checkStep lets no span be fed from tokens that the history lacks");
+    return this.#tokens.subarray(position, position + rows);
   }
 
   /** The tokens before a position: fewer than `position` when some were never told. */

@@ -1,7 +1,7 @@
 /** Stages over two and three workers give the bits of one; and what a broken ring does. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../../support/wait.js";
-import { Driver, WorkerProcess, layerCount, loadRequest, loadRing, open, someTokens, span, succeeded, tiny } from "./support.js";
+import { Driver, WorkerProcess, generateAhead, layerCount, loadRequest, loadRing, open, someTokens, span, succeeded, tiny } from "./support.js";
 
 const model = tiny("llama-8bit-rope3");
 const vocabSize = 512;
@@ -32,6 +32,21 @@ describe("a ring of workers", () => {
     }
     expect(answers[1]).toEqual(answers[0]);
     expect(answers[2]).toEqual(answers[0]);
+  });
+
+  it("computes a sequence whose steps are sent ahead of its tokens, and fails those behind a step that fails", async () => {
+    for (const workers of [[first], [first, second, third]]) {
+      const planVersion = 4 + workers.length;
+      await loadRing(workers, model, { planVersion });
+      const driver = new Driver(first.client, undefined, planVersion);
+      const wishes = { temperature: 0.8, seed: 4, frequencyPenalty: 0.3 };
+      const [asked, ahead, beside] = await Promise.all([driver.generate(0, prompt, 10, wishes), generateAhead(driver, 1, prompt, 10, 3, wishes), generateAhead(driver, 2, prompt, 10, 1, wishes)]);
+      expect(ahead.map((sampled) => ({ ...sampled, slot: 0 }))).toEqual(asked);
+      expect(beside.map((sampled) => ({ ...sampled, slot: 0 }))).toEqual(asked);
+      const failing = await Promise.all([driver.step([], [span(0, 500, [1], true)]), driver.step([], [span(1, prompt.length + 12, [], true)].map((one) => ({ ...one, rows: 1 })))]);
+      expect(failing.map((result) => result.errorCode)).toEqual(["invalid_value", "stage_lost"]);
+      driver.close();
+    }
   });
 
   it("answers in the order of the steps, with several in flight and some refused", async () => {

@@ -150,6 +150,16 @@ export class Driver {
   }
 }
 
+/** The same answer with a step always sent ahead: spans that are fed the token an earlier step has yet to sample. */
+export async function generateAhead(driver: Driver, slot: number, prompt: readonly number[], count: number, ahead: number, wishes: Partial<Sampling> = {}): Promise<readonly Sampled[]> {
+  const emitted: Sampled[] = [];
+  const flying: Promise<StepResult>[] = [driver.step([open(slot, prompt, wishes)], [{ slot, position: 0, rows: prompt.length, tokens: [], sample: true }])];
+  for (let sent = 1; emitted.length < count; emitted.push(...succeeded(await (flying.shift() ?? Promise.reject(new Error("nothing was sent")))).sampled)) {
+    for (; sent < count && flying.length <= ahead; sent += 1) flying.push(driver.step([], [{ slot, position: prompt.length + sent - 1, rows: 1, tokens: [], sample: true }]));
+  }
+  return emitted;
+}
+
 export function succeeded(result: StepResult): StepResult {
   if (result.errorCode !== "") throw new Error(`step ${result.stepSeq} failed: ${result.errorCode}: ${result.error}`);
   return result;

@@ -101,6 +101,17 @@ describe("stage runner", () => {
     expect(rewound).toBe(4);
   });
 
+  it("feeds a span without tokens from the slot's history, the prompt as well as what it has sampled", () => {
+    const told = runner();
+    const first = told.run.whole([open(0, [1, 2])], [span(0, 0, [1, 2])])[0]?.token ?? 0;
+    const second = told.run.whole([], [span(0, 2, [first])])[0]?.token;
+    const untold = runner();
+    const fromHistory = (position: number, rows: number): StepSpan => ({ ...span(0, position, []), rows });
+    expect(untold.run.whole([open(0, [1, 2])], [fromHistory(0, 2)])[0]?.token).toBe(first);
+    expect(untold.run.whole([], [fromHistory(2, 1)])[0]?.token).toBe(second);
+    expect(() => untold.run.whole([], [fromHistory(3, 2)])).toThrow(expect.objectContaining({ code: "stage_lost" }));
+  });
+
   it("reports progress between the parts of a step", () => {
     const { run, progress } = runner();
     run.whole([open(0, [1]), open(1, [2])], [span(0, 0, [1]), span(1, 0, [2])]);
