@@ -2,6 +2,8 @@
  * Runs a grammar over bytes. A state is the set of everything that may still follow, each as a stack of expressions; states and
  * their transitions are made when they are first needed and remembered, so that the common ones cost an array look-up.
  *
+ * Work is bounded: a grammar whose states are too many to follow (`(a?){9999}`) reports that it is exhausted, and nothing may follow.
+ *
  * Repetition counts are part of the stack, so `{0,1000}` makes no thousand copies. Stacks and sets are interned: equal means identical.
  */
 import { invariant, unreachable } from "../../core/invariant.js";
@@ -14,6 +16,9 @@ const unknown = -2;
 const bottom = 0;
 /** States kept before everything is forgotten: about 1 KB each. */
 const statesMax = 20_000;
+
+/** Stacks looked at for the tokens of one place in the text. */
+const workMax = 3_000_000;
 
 interface Cell { readonly expr: Expr; readonly rest: number }
 interface State { readonly cells: readonly number[]; readonly accepts: boolean; readonly next: Int32Array }
@@ -29,6 +34,7 @@ export class Automaton {
   #stateIds = new Map<string, number>();
   #generation = 0;
   #start = dead;
+  #work = 0;
 
   /** @param horizon bytes of the longest token */
   constructor(root: Expr, horizon: number) {
@@ -42,12 +48,14 @@ export class Automaton {
   get start(): number { return this.#start; }
   accepts(state: number): boolean { return this.#states[state]?.accepts ?? false; }
 
-  /** To be called between texts' tokens, never during a walk. @returns true when all states were forgotten. */
-  makeRoom(): boolean {
-    if (this.#states.length < statesMax) return false;
-    this.#forget();
-    return true;
+  /** To be called between tokens, never during a walk: the work is counted from here, and all states may be forgotten. */
+  makeRoom(): void {
+    this.#work = 0;
+    if (this.#states.length >= statesMax) this.#forget();
   }
+
+  /** True when the bound on work was met since `makeRoom`: what was computed since means nothing. */
+  get exhausted(): boolean { return this.#work > workMax; }
 
   step(state: number, value: number): number {
     const from = this.#states[state];
@@ -69,6 +77,7 @@ export class Automaton {
       }
     }
     const to = reached.length === 0 ? dead : this.#state(reached);
+    if (this.exhausted) return dead;
     from.next.fill(to, low, high + 1);
     return to;
   }
@@ -120,6 +129,8 @@ export class Automaton {
     const pending = [...stacks];
     for (let stack = pending.pop(); stack !== undefined; stack = pending.pop()) {
       if (seen.has(stack)) continue;
+      this.#work += 1;
+      if (this.exhausted) return dead;
       seen.add(stack);
       if (stack === bottom) { accepts = true; continue; }
       const { expr, rest } = this.#cells[stack]!;

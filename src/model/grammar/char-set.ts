@@ -54,7 +54,7 @@ function utf8Ranges(low: number, high: number): Expr[] {
     if (low % (mask + 1) !== 0) return [...utf8Ranges(low, low - (low % (mask + 1)) + mask), ...utf8Ranges(low - (low % (mask + 1)) + mask + 1, high)];
     if (high % (mask + 1) !== mask) return [...utf8Ranges(low, high - (high % (mask + 1)) - 1), ...utf8Ranges(high - (high % (mask + 1)), high)];
   }
-  return [sequence(...first.map((value, index) => byte(value, last[index]!)))];
+  return [sequence(...first.map((value, index) => byte(value, last[index])))];
 }
 
 const encode = (codePoint: number): number[] => [...new TextEncoder().encode(String.fromCodePoint(codePoint))];

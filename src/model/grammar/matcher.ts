@@ -4,7 +4,7 @@
  */
 import { Automaton, dead } from "./automaton.js";
 import type { Expr } from "./expr.js";
-import { TokenList, type TokenSource } from "./token-list.js";
+import type { TokenList, TokenSource } from "./token-list.js";
 
 /** Masks kept: each is an eighth of the vocabulary's size in bytes. */
 const masksMax = 512;
@@ -40,6 +40,7 @@ export class CompiledGrammar {
     if (!mask) {
       mask = new Int32Array(this.#maskWords);
       if (canonical !== dead) this.#tokens.allow(this.automaton, canonical, mask);
+      if (this.automaton.exhausted) mask.fill(0);
       if (canonical === dead || this.automaton.accepts(canonical) || mask.every((word) => word === 0)) {
         for (const token of this.#stopTokens) mask[token >>> 5]! |= 1 << (token & 31);
       }
