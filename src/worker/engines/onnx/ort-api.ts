@@ -74,6 +74,8 @@ export class OrtApi {
     this.libc = libc;
     // Read by the library when it first runs attention: without it, a chunk of 129 rows rounds differently from 128.
     libc.setEnvironment("ORT_GQA_DISABLE_FLASH_ATTENTION", "1");
+    // The library reports its use to Microsoft and leaves a log in the temporary directory, unless it is told not to before it loads.
+    libc.setEnvironment("ORT_DISABLE_TELEMETRY", "1");
     const library = openLibrary(onnxruntimeLibraryPath());
     this.#library = library;
     const base: unknown = library.func("OrtGetApiBase", "void *", [])();

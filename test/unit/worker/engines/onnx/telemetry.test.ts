@@ -1,0 +1,24 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+
+const tsx = fileURLToPath(new URL("../../../../../node_modules/tsx/dist/cli.mjs", import.meta.url));
+const engine = new URL("../../../../../src/worker/engines/onnx/engine.ts", import.meta.url).href;
+
+it("keeps the library from reporting: its reporter leaves no log in the temporary directory", () => {
+  const temporary = mkdtempSync(join(tmpdir(), "minid-telemetry-"));
+  const home = mkdtempSync(join(tmpdir(), "minid-telemetry-"));
+  try {
+    const script = `const { createOnnxEngine } = await import(${JSON.stringify(engine)}); console.log(createOnnxEngine().description);`;
+    const { stdout, status } = spawnSync(process.execPath, [tsx, "--input-type=module", "--eval", script], { env: { PATH: process.env["PATH"], HOME: home, TMPDIR: temporary, TSX_DISABLE_CACHE: "1" }, encoding: "utf8" });
+    expect(status).toBe(0);
+    expect(stdout).toContain("onnxruntime");
+    expect(readdirSync(temporary).filter((name) => name.startsWith("mat-debug"))).toEqual([]);
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+    rmSync(home, { recursive: true, force: true });
+  }
+});
