@@ -134,10 +134,11 @@ async function heal(fault: Fault, node: Cluster["nodes"][number], random: Random
     const undo = await fault.strike(node, random, network);
     if (fault.breaksFrontDoor) streams.frontDoorStruck(node);
     // Only a node that is down or leaves takes no new questions; the clients of a paused one wait.
-    if (!["node-kill", "pm2-kill", "restart"].includes(fault.name)) streams.away.delete(node);
+    if (!["agent-kill", "node-kill", "pm2-kill", "restart"].includes(fault.name)) streams.away.delete(node);
     await undo?.();
     if (fault.name === "agent-kill") await node.listening();
   } finally {
+    if (fault.breaksFrontDoor) streams.frontDoorStruck(node);
     streams.away.delete(node);
   }
 }

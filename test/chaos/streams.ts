@@ -14,6 +14,8 @@ export interface StreamFailure { readonly at: number; readonly node: string; rea
 export interface Watch { readonly at: number; readonly open: Set<object>; firstMs: number | undefined; lastMs: number | undefined }
 
 const retryMs = 200;
+/** A front door that was killed may refuse connections this long. */
+const comingBackMs = 20_000;
 
 export class Streams {
   completed = 0;
@@ -90,9 +92,9 @@ export class Streams {
     const struckAt = this.#struck.get(node);
     const lost = error.code === "connection" || error.code === "cut_off";
     if (lost && struckAt !== undefined && struckAt >= startedAt - retryMs) { this.cutOff += 1; return; }
-    // A connection that was never accepted by a node that is away, or a refusal before the first token: the client asks again elsewhere.
-    const nothingYet = error.piecesSoFar === 0;
-    if (nothingYet && ((lost && (this.away.has(node) || !node.running)) || (error.status === 503 && error.code === "draining"))) {
+    // Never accepted by a node that is down or on its way back, or refused by one that leaves: the client asks again elsewhere.
+    const comingBack = this.away.has(node) || !node.running || (struckAt !== undefined && performance.now() - struckAt < comingBackMs);
+    if (error.piecesSoFar === 0 && ((lost && comingBack) || (error.status === 503 && error.code === "draining"))) {
       this.refused += 1;
       await new Promise((resolve) => { setTimeout(resolve, retryMs); });
       return;
