@@ -130,7 +130,7 @@ describe("a running worker", () => {
       return driver.order.length > 0;
     }, 90_000);
     succeeded(await step);
-    expect(seen.length).toBeGreaterThan(5);
+    expect(seen.length).toBeGreaterThan(3);
     expect(new Set(seen).size).toBeGreaterThan(1);
     driver.close();
   });
@@ -151,7 +151,7 @@ describe("the end and the beginning of a worker", () => {
     const leaving = ring[rank] ?? first;
     await loadRing(ring, smollm, { contextMax: 1_024 });
     const driver = new Driver(first.client);
-    const long = someTokens(200, 49_152);
+    const long = someTokens(600, 49_152);
     const step = driver.step([open(0, long)], [span(0, 0, long, true)]);
     await until("the step computes there", async () => (await leaving.client.probe()).phase === "PHASE_BUSY");
     leaving.child.kill("SIGTERM");
