@@ -23,14 +23,23 @@ const pathOf = (home: string, role: Role): string => join(home, "run", `${role}.
 export function writeRunFile(home: string, role: Role, content: RunFile): void {
   mkdirSync(join(home, "run"), { recursive: true, mode: 0o700 });
   const temporary = `${pathOf(home, role)}.${content.pid}`;
-  writeFileSync(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600 });
-  renameSync(temporary, pathOf(home, role));
+  try {
+    writeFileSync(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600 });
+    renameSync(temporary, pathOf(home, role));
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
 }
 
-/** Announces the calling process. */
+/** Announces the calling process. A disk that takes no file must not keep a process from serving: it is then found by other ways, or later. */
 export function announceSelf(home: string, role: Role, self: Omit<RunFile, "pid" | "startTime">): RunFile {
   const content: RunFile = { pid: process.pid, startTime: processStartTime(process.pid), ...self };
-  writeRunFile(home, role, content);
+  try {
+    writeRunFile(home, role, content);
+  } catch (error) {
+    process.emitWarning(`${pathOf(home, role)} cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+  }
   return content;
 }
 
