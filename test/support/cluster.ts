@@ -154,7 +154,8 @@ export interface NodeSetup {
   readonly httpPort: number;
   readonly agentPort: number;
   readonly workerPort: number;
-  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  /** Flags of `minid up`; undefined takes away what a test's node is given by default. */
+  readonly settings: Readonly<Record<string, string | number | boolean | undefined>>;
   /** Where its HTTP API is reached; default: its port on 127.0.0.1. */
   readonly url?: string;
   /** Put before the command, to run it somewhere else: `["ip", "netns", "exec", "a"]`. */
@@ -190,7 +191,7 @@ export class ClusterNode {
       "device-id": setup.name, "http-port": setup.httpPort, "agent-port": setup.agentPort, "worker-port": setup.workerPort,
       "http-host": "127.0.0.1", "grpc-host": "127.0.0.1", "advertise-host": "127.0.0.1", mdns: false, ...setup.settings,
     };
-    const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    const flags = Object.entries(settings).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)]));
     const command = [...(setup.prefix ?? []), process.execPath, this.#cli, "up", "--home", this.home, ...flags, ...(joinToken === undefined ? [] : ["--join", joinToken])];
     const child = spawn(command[0]!, command.slice(1), { cwd: setup.root, stdio: ["ignore", "pipe", "pipe"], env: this.#environment });
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes: Buffer) => { this.#output = (this.#output + bytes.toString()).slice(-outputBytesMax); });

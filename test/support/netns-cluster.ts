@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { Cluster, ClusterNode, type ClusterOptions } from "./cluster.js";
 import { type Host, Network } from "./netns.js";
 
-const ports = { http: 8100, agent: 50_050, worker: 50_051 } as const;
+export const ports = { http: 8100, agent: 50_050, worker: 50_051 } as const;
 
 export interface NetworkCluster {
   readonly cluster: Cluster;
@@ -50,7 +50,7 @@ export async function startNetworkCluster(options: ClusterOptions): Promise<Netw
 }
 
 /** A port of our own loopback that leads to the HTTP port inside the host. */
-async function openDoor(host: Host, path: string): Promise<Server> {
+export async function openDoor(host: Host, path: string): Promise<Server> {
   const relay = host.spawn(process.execPath, [join(process.cwd(), "test", "support", "netns-relay.mjs"), path, String(ports.http)], { stdio: ["ignore", "pipe", "inherit"] });
   if (relay.stdout) await once(relay.stdout, "data");
   const door = createServer((client) => {
