@@ -1,10 +1,10 @@
-// `npm run chaos -- --seed N --minutes M [--nodes N] [--streams N] [--network] [--faults a,b] [--count N] [--pause LOW,HIGH] [--root CHECKOUT] [--report FILE]`
+// `npm run chaos -- --seed N --minutes M [--nodes N] [--streams N] [--network] [--disks] [--faults a,b] [--count N] [--pause LOW,HIGH] [--root CHECKOUT] [--report FILE]`
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { compile, tool } from "./tools.mjs";
 
 const { values } = parseArgs({ options: {
-  network: { type: "boolean", default: false },
+  network: { type: "boolean", default: false }, disks: { type: "boolean", default: false },
   seed: { type: "string" }, minutes: { type: "string" }, nodes: { type: "string" }, streams: { type: "string" },
   faults: { type: "string" }, count: { type: "string" }, pause: { type: "string" }, threads: { type: "string" }, root: { type: "string" }, report: { type: "string" },
 } });
@@ -12,10 +12,10 @@ const { values } = parseArgs({ options: {
 compile();
 const { runChaos } = await tool("chaos/run.js");
 const { reportLines } = await tool("chaos/report.js");
-const { faultNames, linkFaultNames } = await tool("chaos/faults.js");
+const { diskFaultNames, faultNames, linkFaultNames } = await tool("chaos/faults.js");
 
-// --network puts every node into a network namespace of its own (Linux, root): then links break too.
-const possible = values.network ? [...faultNames, ...linkFaultNames] : faultNames;
+// --network puts every node into a network namespace of its own, --disks gives it a small disk (both: Linux, root): then links and disks fail too.
+const possible = [...faultNames, ...(values.network ? linkFaultNames : []), ...(values.disks ? diskFaultNames : [])];
 const kinds = values.faults?.split(",") ?? possible;
 const unknown = kinds.find((name) => !possible.includes(name));
 if (unknown !== undefined) throw new Error(`--faults: there is no ${unknown}; there are ${possible.join(", ")}`);
@@ -28,6 +28,7 @@ const report = await runChaos({
   streams: Number(values.streams ?? 4),
   kinds,
   network: values.network,
+  ownDisks: values.disks,
   ...(values.pause === undefined ? {} : { pauseMs: values.pause.split(",").map(Number) }),
   ...(values.root === undefined ? {} : { root: values.root }),
   settings: { threads: Number(values.threads ?? 1), "log-level": "info" },

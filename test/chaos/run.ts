@@ -27,6 +27,8 @@ export interface ChaosOptions {
   readonly questions?: readonly Question[];
   /** Each node in a network namespace of its own, so that links can be cut. Linux and root. */
   readonly network?: boolean;
+  /** Each node with disks of its own, so that they can fail. Linux and root. */
+  readonly ownDisks?: boolean;
   readonly onLine: (line: string) => void;
 }
 
@@ -64,7 +66,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const random = new Random(options.seed);
   const startedAt = performance.now();
   onLine(`seed ${options.seed}: starting ${options.nodes} nodes`);
-  const wanted = { nodes: options.nodes, settings: { ...drainTime, ...options.settings }, ...(options.root === undefined ? {} : { root: options.root }) };
+  const wanted = { nodes: options.nodes, ownDisks: options.ownDisks ?? false, settings: { ...drainTime, ...options.settings }, ...(options.root === undefined ? {} : { root: options.root }) };
   const network = options.network ? await startNetworkCluster(wanted) : undefined;
   const cluster = network?.cluster ?? await startCluster(wanted);
   try {

@@ -13,15 +13,16 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { isAlive, killProcess, processStartTime, type ProcessIdentity } from "../../src/core/process-identity.js";
 import { readRunFile, type Role } from "../../src/core/run-file.js";
 import type { StatusSnapshot } from "../../src/daemon/status.js";
 import { type Answer, ask, type Question } from "./answer.js";
+import { linkModel, mountSmallDisk, unmountSmallDisk } from "./disks.js";
 import { until } from "./wait.js";
 
 const run = promisify(execFile);
@@ -38,6 +39,8 @@ export interface ClusterOptions {
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   /** More flags for one node, by index. */
   readonly settingsOf?: (index: number) => Readonly<Record<string, string | number | boolean>>;
+  /** Every home on a small disk of its own, and the model's files in a directory of the node's own, so that disks can fail. Linux and root. */
+  readonly ownDisks?: boolean;
   /** The checkout whose dist/ runs; default: the working directory. */
   readonly root?: string;
   readonly readyTimeoutMs?: number;
@@ -45,6 +48,8 @@ export interface ClusterOptions {
   readonly onProgress?: (line: string) => void;
 }
 
+const embeddedModel = "SmolLM2-135M-Instruct-8bit";
+const diskMegabytes = 48;
 export const readyTimeoutDefaultMs = 120_000;
 /** More than any drain that a test sets, and pm2's own margin. */
 const stopTimeoutMs = 180_000;
@@ -70,6 +75,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     name: `node${index + 1}`, home: join(scratch, `node${index + 1}`), root,
     httpPort: ports[3 * index]!, agentPort: ports[3 * index + 1]!, workerPort: ports[3 * index + 2]!,
     settings: { ...(options.model === undefined ? {} : { model: options.model }), ...options.settings, ...options.settingsOf?.(index) },
+    ...(options.ownDisks ? { modelFrom: options.model ?? join(root, "models", embeddedModel) } : {}),
   }));
   const cluster = new Cluster(nodes, scratch, options);
   try {
@@ -143,6 +149,7 @@ export class Cluster {
 
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.stop()));
+    for (const { modelDirectory, home } of this.nodes) if (modelDirectory !== undefined) unmountSmallDisk(home);
     if (process.env["MINID_KEEP"] === undefined) rmSync(this.scratch, { recursive: true, force: true });
   }
 }
@@ -158,6 +165,8 @@ export interface NodeSetup {
   readonly settings: Readonly<Record<string, string | number | boolean | undefined>>;
   /** Where its HTTP API is reached; default: its port on 127.0.0.1. */
   readonly url?: string;
+  /** The node has a small disk of its own, and a copy of this model directory beside it. */
+  readonly modelFrom?: string;
   /** Put before the command, to run it somewhere else: `["ip", "netns", "exec", "a"]`. */
   readonly prefix?: readonly string[];
 }
@@ -169,6 +178,8 @@ export class ClusterNode {
   readonly home: string;
   readonly url: string;
   readonly setup: NodeSetup;
+  /** With a disk of its own: the model's files that this node reads. */
+  readonly modelDirectory: string | undefined;
   #up: ChildProcess | undefined;
   #output = "";
   /** Every process that this node has ever been seen to run. */
@@ -178,6 +189,11 @@ export class ClusterNode {
     this.setup = setup;
     this.name = setup.name;
     this.home = setup.home;
+    this.modelDirectory = setup.modelFrom === undefined ? undefined : join(`${setup.home}-model`, basename(setup.modelFrom));
+    if (setup.modelFrom !== undefined && this.modelDirectory !== undefined) {
+      linkModel(setup.modelFrom, this.modelDirectory);
+      mountSmallDisk(setup.home, diskMegabytes);
+    }
     this.url = setup.url ?? `http://127.0.0.1:${setup.httpPort}`;
   }
 
@@ -189,7 +205,7 @@ export class ClusterNode {
     const { setup } = this;
     const settings = {
       "device-id": setup.name, "http-port": setup.httpPort, "agent-port": setup.agentPort, "worker-port": setup.workerPort,
-      "http-host": "127.0.0.1", "grpc-host": "127.0.0.1", "advertise-host": "127.0.0.1", mdns: false, ...setup.settings,
+      "http-host": "127.0.0.1", "grpc-host": "127.0.0.1", "advertise-host": "127.0.0.1", mdns: false, ...setup.settings, ...(this.modelDirectory === undefined ? {} : { model: this.modelDirectory }),
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)]));
     const command = [...(setup.prefix ?? []), process.execPath, this.#cli, "up", "--home", this.home, ...flags, ...(joinToken === undefined ? [] : ["--join", joinToken])];
@@ -242,11 +258,11 @@ export class ClusterNode {
    * Sends a signal by pid. `node` is the whole machine at once: `minid up`, pm2, agent and worker.
    * @returns the processes that got it.
    */
-  async signal(part: Part, signal: "SIGKILL" | "SIGSTOP" | "SIGCONT" | "SIGTERM"): Promise<ProcessIdentity[]> {
+  async signal(part: Part, signal: "SIGKILL" | "SIGSTOP" | "SIGCONT" | "SIGTERM" | "SIGABRT"): Promise<ProcessIdentity[]> {
     this.#see();
     const roles: Role[] = part === "node" ? ["pm2", "agent", "worker"] : [part];
-    const targets = roles.flatMap((role) => readRunFile(this.home, role) ?? []);
-    if (part === "node" && this.#up?.pid !== undefined && this.running) targets.unshift({ pid: this.#up.pid, startTime: processStartTime(this.#up.pid), incarnation: "", port: 0 });
+    const targets = roles.flatMap((role) => this.#process(role) ?? []);
+    if (part === "node" && this.#up?.pid !== undefined && this.running) targets.unshift({ pid: this.#up.pid, startTime: processStartTime(this.#up.pid) });
     return targets.filter((target) => killProcess(target, signal));
   }
 
@@ -283,9 +299,20 @@ export class ClusterNode {
     return child.exitCode ?? 137;
   }
 
+  /** The run file's process; one that has not announced itself yet by the pid file that pm2 keeps. */
+  #process(role: Role): ProcessIdentity | undefined {
+    const announced = readRunFile(this.home, role);
+    if (role === "pm2" || (announced && isAlive(announced))) return announced;
+    const directory = join(this.home, "pm2", "pids");
+    const file = existsSync(directory) ? readdirSync(directory).find((name) => name.startsWith(`minid-${role}-`)) : undefined;
+    const pid = file === undefined ? 0 : Number(readFileSync(join(directory, file), "utf8"));
+    const startTime = processStartTime(pid);
+    return startTime === "" ? announced : { pid, startTime };
+  }
+
   #see(): void {
     for (const role of ["pm2", "agent", "worker"] as const) {
-      const found = readRunFile(this.home, role);
+      const found = this.#process(role);
       if (found) this.#seen.set(`${found.pid} ${found.startTime}`, found);
     }
   }
