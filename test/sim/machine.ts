@@ -36,6 +36,8 @@ export class Machine {
   id: NodeId;
   core: ClusterMachine | undefined;
   leftForGood = false;
+  /** The machine runs, with or without an agent on it. */
+  hostUp = true;
   started = false;
   crashAt: "after_fsync" | "before_fsync" | undefined;
   onCrash: (() => void) | undefined;
@@ -86,6 +88,7 @@ export class Machine {
   boot(): void {
     if (this.core || this.leftForGood) return;
     this.started = true;
+    this.hostUp = true;
     this.#process += 1;
     this.#factsDue = false;
     const now = millis(this.monotonic());
@@ -196,6 +199,10 @@ export class Machine {
     // The certificate that answers there must be the one that was asked for.
     if (!target || (to !== undefined && target.id !== to)) return;
     const from = this.id;
+    if (!target.core && target.hostUp && to !== undefined) {
+      network.send(this.index, target.index, () => network.send(target.index, this.index, () => { if (!target.core) this.input({ kind: "refused", nodeId: to }); }));
+      return;
+    }
     network.send(this.index, target.index, () => { if (to === undefined || target.id === to) target.input({ kind: "message", from, message }); });
   }
 

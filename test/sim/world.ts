@@ -40,6 +40,7 @@ export class World {
   readonly machines: readonly Machine[];
   readonly rules: Rules;
   readonly #sink: TraceSink | undefined;
+  #leaving = 0;
 
   constructor(scenario: Scenario, bug: Bug = noBug, sink?: TraceSink) {
     this.scenario = scenario;
@@ -60,6 +61,8 @@ export class World {
     try {
       if (this.scenario.calm) this.#calmBefore();
       this.agenda.runUntil(this.scenario.quietAt);
+      // A node that stood still while it was to leave leaves later.
+      while (this.#leaving > 0 && this.agenda.now < this.scenario.quietAt + LEAVE_PATIENCE_MS * 4) this.agenda.runUntil(this.agenda.now + LOOK_EVERY_MS);
       settledMs = this.#untilSettled();
       this.rules.frozen ??= this.#state();
       this.agenda.runUntil(this.agenda.now + REST_MS);
@@ -158,7 +161,11 @@ export class World {
     const machine = this.#machine(fault.machine);
     const backAt = fault.at + fault.downMs;
     const down = () => {
-      if (fault.scope === "machine") { machine.worker.stop(); this.agenda.at(backAt, () => machine.worker.start()); }
+      if (fault.scope === "machine") {
+        machine.hostUp = false;
+        machine.worker.stop(); 
+        this.agenda.at(backAt, () => machine.worker.start());
+      }
       if (fault.lost === "record") machine.loseRecord();
       if (fault.lost === "identity") machine.loseIdentity();
       this.agenda.at(backAt, () => machine.boot());
@@ -189,7 +196,7 @@ export class World {
     machine.input({ kind: "drain", draining: true });
     const from = this.agenda.now;
     const go = () => {
-      if (!machine.up) return;
+      if (!machine.up) { this.#leaving -= 1; return; }
       if (!machine.running) { this.agenda.after(LOOK_EVERY_MS, go); return; }
       if (!viewOf(machine).drained && this.agenda.now - from < LEAVE_PATIENCE_MS) { this.agenda.after(LOOK_EVERY_MS, go); return; }
       machine.input({ kind: "leave" });
@@ -197,8 +204,10 @@ export class World {
       machine.onCrash = undefined;
       machine.crash();
       machine.worker.stop();
-      if (!machine.leftForGood) this.agenda.after(fault.downMs, () => { machine.worker.start(); machine.boot(); });
+      if (machine.leftForGood) this.#leaving -= 1;
+      else this.agenda.after(fault.downMs, () => { this.#leaving -= 1; machine.worker.start(); machine.boot(); });
     };
+    this.#leaving += 1;
     go();
   }
 

@@ -67,8 +67,15 @@ export class ClusterCore implements ClusterMachine {
       case "introduction": {
         const { address, nodeId, clusterId, clusterName, source } = input;
         if (nodeId === state.selfId) return;
-        if (clusterId === undefined || clusterId === state.identity.clusterId) state.book.introduce(address, nodeId, source === "config", now);
-        else if (clusterName === state.identity.clusterName) state.foreigners.note(clusterId, address, now);
+        if (clusterId === undefined || clusterId === state.identity.clusterId) {
+          state.book.introduce(address, nodeId, source === "config", now);
+          this.#rounds.dial(now);
+        } else if (clusterName === state.identity.clusterName) state.foreigners.note(clusterId, address, now);
+        return;
+      }
+      case "refused": {
+        const member = state.membership.find(input.nodeId);
+        if (member) state.membership.refused(member, now);
         return;
       }
       case "persisted": this.#persisted(input.id, now); return;
@@ -116,6 +123,7 @@ export class ClusterCore implements ClusterMachine {
       state.mute = false;
       state.stir();
       state.outbox.hurry();
+      this.#rounds.dial(now);
     }
     const standing = this.#standing;
     if (!standing || id < standing.id) return;

@@ -34,10 +34,8 @@ export class Rounds {
     state.ownFactsChanged(facts.links(state.members, now, config.deadAfterMs, config.suspectAfterMs));
     state.stir();
     if (election.leads) this.#stepAside(now);
-    if (!state.mute) {
-      this.#inquire(now);
-      this.#dial(now);
-    }
+    if (!state.mute) this.#inquire(now);
+    this.dial(now);
     this.#rememberPeers(now);
     for (const member of state.members.filter((each) => each.state === "introduced" && now - Math.max(each.since, each.evidenceAt) > INTRODUCED_FORGET_MS)) state.drop(member.id);
     return slept;
@@ -62,8 +60,10 @@ export class Rounds {
     }
   }
 
-  #dial(now: number): void {
+  /** Calls on introduced addresses whose turn it is. */
+  dial(now: number): void {
     const state = this.#state;
+    if (state.mute) return;
     const { outbox, membership, durable } = state;
     const own = state.facts.current;
     const reached = (nodeId: NodeId | undefined, address: string) => {
@@ -87,15 +87,16 @@ export class Rounds {
 
   #rememberPeers(now: number): void {
     if (now - this.#peersAt < PEERS_GAP_MS) return;
-    this.#peersAt = now;
     const { members, outbox, durable } = this.#state;
     const peers = members.flatMap((member) => {
       const { addresses } = outbox.destination(member);
       return member.facts && addresses.length > 0 ? [{ nodeId: member.id, deviceId: member.facts.deviceId, addresses }] : [];
     });
-    const key = JSON.stringify(peers);
     // Nobody met yet says nothing about whom we knew.
-    if (key === this.#peersKey || peers.length === 0) return;
+    if (peers.length === 0) return;
+    this.#peersAt = now;
+    const key = JSON.stringify(peers);
+    if (key === this.#peersKey) return;
     this.#peersKey = key;
     durable.peers([...peers, ...durable.record.peers.filter((old) => !peers.some((peer) => peer.nodeId === old.nodeId))]);
   }

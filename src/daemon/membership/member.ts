@@ -42,6 +42,8 @@ export interface Member {
   directSince: number;
   /** The last moment of which it is proven that it lived and that our words reached it. State follows from this alone. */
   sureAt: number;
+  /** When its machine last refused a connection: it is up, but its agent is not. */
+  refusedAt: number;
   /** Relays between us and that proof. */
   hops: number;
   state: MemberState;
@@ -73,7 +75,7 @@ export interface Member {
 
 export function newMember(id: NodeId, now: number): Member {
   return {
-    id, incarnation: -1, seq: -1, evidenceAt: -Infinity, directSeq: -1, directAt: -Infinity, directSince: now, sureAt: -Infinity, hops: 0,
+    id, incarnation: -1, seq: -1, evidenceAt: -Infinity, directSeq: -1, directAt: -Infinity, directSince: now, sureAt: -Infinity, refusedAt: -Infinity, hops: 0,
     state: "introduced", since: now, cause: "introduced", leads: undefined, restarted: false, protocol: undefined, compatible: true, facts: undefined, factsAt: now,
     holdsOurFacts: -1, lacks: [], plan: undefined, joinedAt: now, greetedAt: -Infinity, plannedAt: -Infinity, clockSkewMs: 0,
   };

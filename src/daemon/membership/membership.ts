@@ -25,6 +25,9 @@ export type MembershipEvent =
   | { readonly kind: "state"; readonly member: Member; readonly from: MemberState; readonly to: MemberState }
   | { readonly kind: "restarted"; readonly member: Member };
 
+/** An agent whose machine refuses connections on its port has ended: the rest of the patience is for its restart. */
+const REFUSED_PATIENCE = 0.5;
+
 /** Longest chain of relays that a proof of life may have. */
 export const HOPS_MAX = 4;
 
@@ -81,6 +84,9 @@ export class Membership {
     if (sureAt > member.sureAt) { member.sureAt = sureAt; member.hops = 0; }
     this.#judge(member, now, 0);
   }
+
+  /** Its machine answered that nobody listens on the agent's port. Words that arrive later, by whatever way, weigh more. */
+  refused(member: Member, now: number): void { member.refusedAt = now; }
 
   /** Its newest word on whether it leads; to be called only with words at least as new as what is known. */
   claims(member: Member, leads: Epoch | undefined): boolean {
@@ -167,7 +173,8 @@ export class Membership {
 
   #judge(member: Member, now: number, doubt: number): void {
     const ageMs = now - member.sureAt;
-    const { suspectAfterMs, deadAfterMs } = this.#config;
+    const { suspectAfterMs } = this.#config;
+    const deadAfterMs = this.#config.deadAfterMs * (member.refusedAt > member.sureAt ? REFUSED_PATIENCE : 1);
     switch (member.state) {
       case "alive":
         if (ageMs > deadAfterMs * (1 + doubt)) this.#become(member, "dead", this.#silence(member, now), now);
@@ -191,6 +198,7 @@ export class Membership {
   }
 
   #silence(member: Member, now: number): string {
+    if (member.refusedAt > member.sureAt) return "its agent is not running";
     return now - member.evidenceAt <= this.#config.suspectAfterMs ? "it is heard, but does not hear us" : "silent";
   }
 
