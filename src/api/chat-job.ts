@@ -8,6 +8,7 @@ import { answerTokensMax, requireModel } from "./models.js";
 import { samplingParams, stopStrings } from "./sampling.js";
 import type { ChatRequest } from "./schemas/chat.js";
 import type { ModelDirectory, ServedModel } from "./served-model.js";
+import { wantedShape } from "./structured/wanted.js";
 
 export interface ChatJob {
   readonly model: ServedModel;
@@ -17,6 +18,8 @@ export interface ChatJob {
   readonly logprobs: boolean;
   /** An answer ends with its first tool call. */
   readonly oneCall: boolean;
+  /** The answer's text is to be a JSON document, unless the model calls tools instead or is cut short. */
+  readonly json: boolean;
 }
 
 /**
@@ -30,11 +33,15 @@ export function chatJob(models: ModelDirectory, request: ChatRequest, id: string
   if (!logprobs && typeof request.top_logprobs === "number") {
     throw new MinidError("invalid_value", "Invalid value for 'top_logprobs': it needs 'logprobs' to be true.", { param: "top_logprobs" });
   }
+  const stops = stopStrings(request.stop);
+  const shape = wantedShape(request.response_format, request.structured_outputs);
   const prompt = chatPrompt(model, {
     messages: templateMessages(request.messages),
     tools: request.tools ?? [],
     toolChoice: request.tool_choice ?? "auto",
     variables: templateVariables(request),
+    shape,
+    parallelCalls: request.parallel_tool_calls !== false,
   });
   const maxTokens = answerTokensMax(model, prompt.tokens.length, request.max_completion_tokens ?? request.max_tokens ?? undefined, "messages");
   return {
@@ -43,15 +50,16 @@ export function chatJob(models: ModelDirectory, request: ChatRequest, id: string
     newParser: prompt.newParser,
     logprobs,
     oneCall: request.parallel_tool_calls === false,
+    json: shape?.json === true && stops.length === 0,
     answer: {
       newDecoder: prompt.newDecoder,
-      stops: stopStrings(request.stop),
+      stops,
       generate: {
         requestId: id,
         modelId: model.id,
         prompt: prompt.tokens,
         emitted: [],
-        sampling: { ...samplingParams(request, { vocabSize: tokenizer.vocabSize, defaults }, newSeed()), ...(logprobs && { topLogprobs: request.top_logprobs ?? 0 }) },
+        sampling: { ...samplingParams(request, { vocabSize: tokenizer.vocabSize, defaults }, newSeed()), ...(logprobs && { topLogprobs: request.top_logprobs ?? 0 }), ...(prompt.grammar !== undefined && { grammar: prompt.grammar }) },
         maxTokens,
         stopTokens: request.ignore_eos ? [] : stopTokens,
       },

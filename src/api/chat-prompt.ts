@@ -5,7 +5,9 @@
 import { randomBytes } from "node:crypto";
 import { MinidError } from "../core/errors.js";
 import type { ChatMessage } from "../model/chat-template.js";
+import type { GrammarPart } from "../model/grammar/grammar.js";
 import type { StreamDecoder } from "../model/stream-decoder.js";
+import type { Tokenizer } from "../model/tokenizer.js";
 import { newId } from "./ids.js";
 import { requireTemplate } from "./models.js";
 import { type OutputParser, plainText } from "./output/delta.js";
@@ -13,6 +15,9 @@ import { ReasoningParser } from "./output/reasoning.js";
 import { ToolCallParser, type ToolFormatName } from "./output/tool-calls.js";
 import type { Tool, ToolChoice } from "./schemas/tools.js";
 import type { ServedModel } from "./served-model.js";
+import { afterThinking, checkPart, finishedGrammar, type Thinking } from "./structured/grammar.js";
+import { argumentsPart, toolCallMarker, toolCallsPart } from "./structured/tool-grammar.js";
+import type { WantedShape } from "./structured/wanted.js";
 import { withToolPrompt } from "./tools/fallback.js";
 import { toolFormatOf } from "./tools/format.js";
 
@@ -22,12 +27,18 @@ export interface Conversation {
   readonly toolChoice: ToolChoice;
   /** Variables of the template's own. */
   readonly variables: Readonly<Record<string, unknown>>;
+  /** The shape that the answer must have. */
+  readonly shape?: WantedShape | undefined;
+  /** More than one call in one answer. Default true. */
+  readonly parallelCalls?: boolean;
 }
 
 export interface ChatPrompt {
   readonly tokens: readonly number[];
   readonly newDecoder: () => StreamDecoder;
   readonly newParser: () => AnswerParser;
+  /** What the answer must match, where anything was asked for. */
+  readonly grammar: string | undefined;
 }
 
 /** A parser that may know of tool calls. */
@@ -43,21 +54,47 @@ export function chatPrompt(model: ServedModel, conversation: Conversation): Chat
   const messages = usesTools && native === undefined ? withToolPrompt(conversation.messages, tools) : conversation.messages;
   const text = template.render({ messages, addGenerationPrompt: true, variables: conversation.variables, ...(native !== undefined && { tools }) });
   const format = tools.length > 0 ? native ?? "hermes" : undefined;
-  const thinks = tokenizer.tokenId("</think>") !== undefined;
-  const thinkingBegun = /<think>\s*$/u.test(text);
+  const thinking = thinkingOf(tokenizer, text);
   return {
     tokens: tokenizer.encode(text, false),
     // Some families announce calls with special tokens, which would otherwise leave no text.
     newDecoder: () => tokenizer.streamDecoder({ keepSpecial: format !== undefined && format !== "hermes" }),
-    newParser: () => answerParser(format, thinks || thinkingBegun ? thinkingBegun : undefined),
+    newParser: () => answerParser(format, thinking),
+    grammar: answerGrammar(model, conversation, { tools, format, thinking }),
   };
 }
 
-/** @param thinking undefined: the model does not; else whether the prompt has begun the thinking */
-function answerParser(format: ToolFormatName | undefined, thinking: boolean | undefined): AnswerParser {
+function thinkingOf(tokenizer: Tokenizer, prompt: string): Thinking {
+  if (/<think>\s*$/u.test(prompt)) return "begun";
+  return tokenizer.tokenId("</think>") === undefined || /<\/think>\s*$/u.test(prompt) ? "none" : "possible";
+}
+
+interface AnswerForm { readonly tools: readonly Tool[]; readonly format: ToolFormatName | undefined; readonly thinking: Thinking }
+
+/** A shape, calls that must be made, or either where both are possible. */
+function answerGrammar(model: ServedModel, { shape, toolChoice, parallelCalls = true }: Conversation, { tools, format, thinking }: AnswerForm): string | undefined {
+  const mustCall = format !== undefined && toolChoice !== "auto";
+  if (shape === undefined && !mustCall) return undefined;
+  const parts: GrammarPart[] = [];
+  if (shape !== undefined && !mustCall) {
+    checkPart(shape.part, shape.param);
+    parts.push(shape.part);
+  }
+  if (format !== undefined) {
+    for (const [index, tool] of tools.entries()) checkPart(argumentsPart(tool), `tools[${index}].function.parameters`);
+    parts.push(toolCallsPart(format, tools, parallelCalls && typeof toolChoice === "string"));
+  }
+  const { tokenizer, stopTokens } = model.assistant;
+  const marker = format === undefined ? undefined : toolCallMarker(format);
+  const markerToken = marker === undefined ? undefined : tokenizer.tokenId(marker);
+  const root = afterThinking(thinking, { kind: "choice", parts });
+  return finishedGrammar(root, stopTokens, markerToken === undefined ? [] : [markerToken], shape?.param ?? "tools");
+}
+
+function answerParser(format: ToolFormatName | undefined, thinking: Thinking): AnswerParser {
   const calls = format === undefined ? undefined : new ToolCallParser(format, () => newCallId(format));
   const answer = calls ?? plainText;
-  const parser = thinking === undefined ? answer : new ReasoningParser(thinking, answer);
+  const parser = thinking === "none" ? answer : new ReasoningParser(thinking === "begun", answer);
   return {
     push: (text) => parser.push(text),
     end: () => parser.end(),

@@ -1,4 +1,5 @@
 /** A chat job under way: the deltas of all its choices, as they come. What chat protocols turn into their own events. */
+import { MinidError } from "../core/errors.js";
 import type { GeneratedToken } from "../daemon/inference/generate.js";
 import type { AnswerUsage } from "./answer.js";
 import type { ChatJob } from "./chat-job.js";
@@ -20,6 +21,7 @@ export interface ChatStep {
 export async function* chatSteps(run: Run, job: ChatJob): AsyncGenerator<ChatStep> {
   const parsers = new Map<number, AnswerParser>();
   const called = new Set<number>();
+  const documents = new Map<number, string>();
   const start = (choice: number) => {
     const parser = job.newParser();
     parsers.set(choice, parser);
@@ -29,12 +31,23 @@ export async function* chatSteps(run: Run, job: ChatJob): AsyncGenerator<ChatSte
     const parser = parsers.get(choice)!;
     const deltas = piece.kind === "text" ? parser.push(piece.text) : parser.end();
     if (deltas.some((delta) => delta.kind === "call")) called.add(choice);
+    if (job.json) for (const delta of deltas) if (delta.kind === "content") documents.set(choice, (documents.get(choice) ?? "") + delta.text);
     if (piece.kind === "text") {
       yield { choice, deltas, tokens: piece.tokens };
     } else {
       const reason = piece.reason === "stop" && called.has(choice) ? "tool_calls" : piece.reason;
+      if (job.json && reason === "stop") checkDocument(documents.get(choice) ?? "");
       yield { choice, deltas, tokens: [], finished: { reason, usage: piece.usage } };
     }
+  }
+}
+
+/** The last guard of the promise that a finished document is one: what went before it keeps it, as far as anyone knows. */
+function checkDocument(text: string): void {
+  try {
+    JSON.parse(text);
+  } catch (thrown) {
+    throw new MinidError("structured_output_failed", "The answer ended before it was a JSON document of the shape that was asked for. Simplify the schema.", { cause: thrown });
   }
 }
 

@@ -69,6 +69,7 @@ export const catalogue = {
   model_unsupported: entry(500, "server_error", GrpcStatus.unimplemented, false, "The model's family, quantization or data type is not supported.", "Choose one of the families that README.md lists."),
   engine_unavailable: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "The engine's native library does not load on this machine.", "Install what the message names."),
   engine_failed: entry(500, "server_error", GrpcStatus.internal, true, "The engine reported an error while it computed.", "The worker is restarted; try again."),
+  structured_output_failed: entry(500, "server_error", GrpcStatus.internal, false, "The answer could not be given the shape that the request asks for.", "Simplify the schema or the pattern, or give the answer more tokens."),
   out_of_kv: entry(503, "server_error", GrpcStatus.resourceExhausted, true, "A stage has no key-value memory left.", "Lower batch_max or give the stage more memory."),
   // --- set-up
   config_invalid: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "The configuration has an unknown key or an invalid value.", "Correct the key that the message names."),

@@ -111,6 +111,8 @@ export interface Sampling {
   readonly seed: number;
   readonly topLogprobs: number;
   readonly logprobs: boolean;
+  /** What the answer must match: `Grammar` of src/model/grammar/grammar.ts as JSON text. Empty or absent: anything. */
+  readonly grammar?: string;
 }
 
 /** Greedy, nothing reported: what a sequence without wishes gets. */

@@ -12,6 +12,7 @@ import { openCheckpoint } from "../model/checkpoint.js";
 import type { Checkpoint } from "../model/weights.js";
 import { createEngine } from "./engines/create.js";
 import type { Engine } from "./engines/engine.js";
+import { Grammars } from "./grammars.js";
 import { ProgressBoard } from "./progress-board.js";
 import { StageRunner } from "./stage-runner.js";
 import type { Activations, StageInfo, StageLoadOptions, ThreadData, ThreadReply, ThreadRequest, ThreadRequestMessage, ThreadResult } from "./thread-protocol.js";
@@ -22,6 +23,7 @@ class EngineThread {
   readonly #board: ProgressBoard;
   readonly #engines = new Map<string, Engine>();
   #runner: StageRunner | undefined;
+  #grammars: Grammars | undefined;
   /** Open as long as its stage: engines may read it late. */
   #checkpoint: Checkpoint | undefined;
   #memoryReportedAt = 0;
@@ -33,8 +35,12 @@ class EngineThread {
       case "load": return this.#load(request.loadNumber, request.options);
       case "adopt": this.#stage().adopt(request.rank); this.#reportMemory(); return undefined;
       case "forget": this.#runner?.forget(request.key); return undefined;
-      case "whole": return this.#timed(true, (stage) => ({ sampled: stage.whole(request.ops, request.spans) }));
-      case "beginRing": return this.#timed(true, (stage) => ({ hidden: transferable(stage.beginRing(request.key, request.ops, request.spans)) }));
+      case "whole":
+        await this.#grammars?.prepare(request.ops);
+        return this.#timed(true, (stage) => ({ sampled: stage.whole(request.ops, request.spans) }));
+      case "beginRing":
+        await this.#grammars?.prepare(request.ops);
+        return this.#timed(true, (stage) => ({ hidden: transferable(stage.beginRing(request.key, request.ops, request.spans)) }));
       case "finishRing": return this.#timed(false, (stage) => ({ sampled: stage.finishRing(request.key, request.hidden) }));
       case "pass": return this.#timed(true, (stage) => ({ hidden: transferable(stage.pass(request.ops, request.spans, request.hidden, request.last)) }));
       default: return unreachable(request);
@@ -86,7 +92,9 @@ class EngineThread {
         },
       });
       const limits = { slots, contextMax, hiddenSize: spec.hiddenSize, vocabSize: spec.vocabSize, ownsText };
-      this.#runner = new StageRunner({ stage, limits, layers, onProgress: () => { this.#board.advance(); } });
+      const grammars = ownsText ? new Grammars(options.modelDir, spec.vocabSize) : undefined;
+      this.#grammars = grammars;
+      this.#runner = new StageRunner({ stage, limits, layers, onProgress: () => { this.#board.advance(); }, ...(grammars && { grammars }) });
       this.#checkpoint = checkpoint;
       this.#board.advance();
       this.#reportMemory();
@@ -100,6 +108,7 @@ class EngineThread {
   async #unload(): Promise<void> {
     this.#runner?.dispose();
     this.#runner = undefined;
+    this.#grammars = undefined;
     await this.#checkpoint?.close();
     this.#checkpoint = undefined;
     this.#reportMemory();

@@ -24,7 +24,7 @@ export interface SamplingParams {
   readonly topLogprobs: number | undefined;
 }
 
-type NumberField = Exclude<keyof Sampling, "logitBias" | "logprobs">;
+type NumberField = Exclude<keyof Sampling, "logitBias" | "logprobs" | "grammar">;
 
 /** @throws MinidError invalid_value naming the field, its value and the range. */
 export function samplingParams(wire: Sampling, vocabSize: number): SamplingParams {

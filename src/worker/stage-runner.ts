@@ -10,6 +10,7 @@ import { invariant } from "../core/invariant.js";
 import type { CacheOp, Sampled, StepSpan } from "../core/worker-protocol.js";
 import type { LayerRange } from "../model/spec.js";
 import type { Stage } from "./engines/engine.js";
+import type { Grammars } from "./grammars.js";
 import { type StepLimits, checkHidden, checkStep } from "./step-check.js";
 import { type TextSlot, TextSlots } from "./text-slots.js";
 import { allFinite } from "./vocabulary-math.js";
@@ -20,6 +21,8 @@ export interface StageRunnerOptions {
   readonly layers: LayerRange;
   /** Called between the parts of a step. */
   readonly onProgress: () => void;
+  /** Rank 0: the grammars that sequences bring along. */
+  readonly grammars?: Pick<Grammars, "matcher">;
 }
 
 /** A span of a step under way whose last row is to be sampled. */
@@ -34,12 +37,12 @@ export class StageRunner {
   readonly #awaited = new Map<number, readonly Awaited[]>();
   #rank = 0;
 
-  constructor({ stage, limits, layers, onProgress }: StageRunnerOptions) {
+  constructor({ stage, limits, layers, onProgress, grammars }: StageRunnerOptions) {
     this.#stage = stage;
     this.#limits = limits;
     this.#layers = layers;
     this.#onProgress = onProgress;
-    this.#text = limits.ownsText ? new TextSlots(limits.vocabSize) : undefined;
+    this.#text = limits.ownsText ? new TextSlots(limits.vocabSize, (grammar) => grammars?.matcher(grammar)) : undefined;
   }
 
   /** A new plan begins on this stage: nothing of the old one's sequences stays. @param rank for messages. */

@@ -7,6 +7,7 @@
  */
 import { invariant } from "../core/invariant.js";
 import type { OpenSlot, Sampled } from "../core/worker-protocol.js";
+import type { GrammarMatcher } from "../model/grammar/matcher.js";
 import { Sampler } from "./sampler.js";
 import { type SamplingParams, samplingParams } from "./sampling-params.js";
 
@@ -16,16 +17,19 @@ export class TextSlots {
   readonly #vocabSize: number;
   readonly #sampler: Sampler;
   readonly #slots = new Map<number, TextSlot>();
+  readonly #matcher: (grammar: string | undefined) => GrammarMatcher | undefined;
 
-  constructor(vocabSize: number) {
+  /** @param matcher for the grammar that a sequence brings along. */
+  constructor(vocabSize: number, matcher: (grammar: string | undefined) => GrammarMatcher | undefined = () => undefined) {
     this.#vocabSize = vocabSize;
+    this.#matcher = matcher;
     this.#sampler = new Sampler(vocabSize);
   }
 
   /** @throws MinidError invalid_value for parameters out of range. */
   prepare({ sampling, history, promptLength }: OpenSlot): TextSlot {
     invariant(sampling, "checkStep lets no slot be opened without sampling");
-    return new TextSlot(samplingParams(sampling, this.#vocabSize), history, promptLength);
+    return new TextSlot(samplingParams(sampling, this.#vocabSize), history, promptLength, this.#matcher(sampling.grammar));
   }
 
   open(slot: number, text: TextSlot): void { this.#slots.set(slot, text); }
@@ -43,7 +47,9 @@ export class TextSlots {
 
   /** Samples the token at `position` and adds it to the history. @param text as it was when the step began: the slot may serve another sequence by now. */
   sample(slot: number, text: TextSlot, position: number, logits: Float32Array): Sampled {
-    const sampled = this.#sampler.sample({ logits, params: text.params, position, history: text.before(position), promptLength: text.promptLength });
+    const history = text.before(position);
+    const allowed = text.matcher?.allowedAfter(history.subarray(text.promptLength));
+    const sampled = this.#sampler.sample({ logits, params: text.params, position, history, promptLength: text.promptLength, ...(allowed && { allowed }) });
     text.feed(position, [sampled.token]);
     return { slot, ...sampled };
   }
@@ -52,11 +58,13 @@ export class TextSlots {
 export class TextSlot {
   readonly params: SamplingParams;
   readonly promptLength: number;
+  readonly matcher: GrammarMatcher | undefined;
   #tokens: Int32Array;
   #length: number;
 
-  constructor(params: SamplingParams, history: readonly number[], promptLength: number) {
+  constructor(params: SamplingParams, history: readonly number[], promptLength: number, matcher?: GrammarMatcher) {
     this.params = params;
+    this.matcher = matcher;
     this.promptLength = promptLength;
     this.#tokens = new Int32Array(history.length + historyRoom);
     this.#tokens.set(history);

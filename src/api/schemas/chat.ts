@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { limits } from "../options.js";
 import { messagesSchema } from "./messages.js";
+import { responseFormatSchema, structuredOutputsSchema } from "./response-format.js";
 import { samplingFields, stopField } from "./sampling.js";
 import { toolsFields } from "./tools.js";
 
@@ -37,6 +38,8 @@ export const chatRequestSchema = z.strictObject({
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(limits.topLogprobs).nullish(),
   ...toolsFields,
+  response_format: responseFormatSchema.nullish(),
+  structured_outputs: structuredOutputsSchema.nullish(),
   reasoning_effort: z.enum(["none", "minimal", "low", "medium", "high", "xhigh"]).nullish(),
   /** As vLLM has it: variables of the chat template, `enable_thinking`. */
   chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),

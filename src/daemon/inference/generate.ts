@@ -24,6 +24,8 @@ export interface SamplingParams {
   readonly seed: number;
   /** How many alternatives to report for each token; undefined: no logprobs at all. */
   readonly topLogprobs?: number;
+  /** What the answer must match: `Grammar` of src/model/grammar/grammar.ts as JSON text. Undefined: anything. */
+  readonly grammar?: string;
 }
 
 export interface GenerateRequest {

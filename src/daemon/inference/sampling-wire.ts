@@ -16,6 +16,7 @@ export function samplingToWire(params: SamplingParams): Sampling {
     seed: params.seed,
     topLogprobs: params.topLogprobs ?? 0,
     logprobs: params.topLogprobs !== undefined,
+    ...(params.grammar === undefined ? {} : { grammar: params.grammar }),
   };
 }
 
@@ -34,5 +35,6 @@ export function samplingFromWire(sampling: Sampling): SamplingParams {
     logitBias: new Map(Object.entries(sampling.logitBias).map(([token, bias]) => [Number(token), bias])),
     seed: sampling.seed,
     ...(sampling.logprobs ? { topLogprobs: sampling.topLogprobs } : {}),
+    ...(sampling.grammar === undefined || sampling.grammar === "" ? {} : { grammar: sampling.grammar }),
   };
 }

@@ -21,7 +21,7 @@ export const choice = (...items: readonly Expr[]): Expr => items.length === 1 ? 
 export const repeat = (item: Expr, min: number, max: number): Expr => ({ kind: "repeat", item, min, max });
 export const optional = (item: Expr): Expr => repeat(item, 0, 1);
 export const reference = (target: () => Expr): Expr => ({ kind: "reference", target });
-export const literal = (text: string): Expr => sequence(...Array.from(utf8.encode(text), (value) => byte(value)));
+export const literal = (text: string): Expr => ({ kind: "sequence", items: Array.from(utf8.encode(text), (value) => byte(value)) });
 export const empty: Expr = sequence();
 
 /**
