@@ -22,7 +22,7 @@ const freeDeaths = 2;
 const loopDeaths = 6;
 const rateDeaths = 20;
 const rateWindowMs = 60_000;
-const loadBackoff = { initialMs: 500, factor: 2, maxMs: 30_000 };
+const loadBackoff = { initialMs: 500, factor: 2, maxMs: 15_000 };
 const probation = { initialMs: 20_000, factor: 2, maxMs: 600_000 };
 
 export const noCrashes: CrashRecord = Object.freeze({ inARow: 0, deaths: [], loopUntil: undefined, episodes: 0, loadNotBefore: millis(0) });

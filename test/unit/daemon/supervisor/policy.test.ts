@@ -88,7 +88,7 @@ describe("a worker that dies", () => {
     const loads = world.effects.filter(({ effect }) => effect.kind === "load").map(({ at }) => at);
     const gaps = loads.slice(1).map((time, index) => time - loads[index]!);
     expect(world.state.reported.crashLooping).toBe(true);
-    expect(gaps.slice(-2).every((gap) => gap >= 30_000 && gap < 40_000)).toBe(true);
+    expect(gaps.slice(-2).every((gap) => gap >= 15_000 && gap < 20_000)).toBe(true);
     world.loadBehaviour = "loads";
     expect(world.runUntil(() => world.holds(world.state.target!), 40_000)).toBe(true);
     world.run(10_000);
