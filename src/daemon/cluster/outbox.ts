@@ -16,8 +16,9 @@ const SENT_MAX = 512;
 const DEAD_EVERY = 2;
 const LONG_DEAD_EVERY = 20;
 const LONG_DEAD_MS = 600_000;
-/** Rounds out of turn, when something worth knowing has changed, are at least this far apart. */
-const URGENT_GAP_MS = 100;
+/** Rounds out of turn, when something worth knowing has changed: so many at once, one more with every tick, and at least this far apart. */
+const URGENT_MAX = 4;
+const URGENT_GAP_MS = 5;
 /** Facts of third members are passed on once their own heartbeats have had the chance to do it. */
 const RELAY_AFTER_MS = 1_000;
 
@@ -40,6 +41,7 @@ export class Outbox {
   #beatAt = -Infinity;
   #rounds = 0;
   #urgent = false;
+  #credit = URGENT_MAX;
   readonly #destinations = new Map<NodeId, { readonly facts: NodeFacts | undefined; readonly known: number; readonly to: Destination }>();
 
   constructor(identity: ClusterIdentity, config: ClusterConfig, book: AddressBook, incarnation: number) {
@@ -58,6 +60,8 @@ export class Outbox {
     this.#seq = 0;
   }
 
+  newTick(): void { this.#credit = Math.min(URGENT_MAX, this.#credit + 1); }
+
   /** The next round of heartbeats should not wait its turn. */
   hurry(): void { this.#urgent = true; }
 
@@ -74,12 +78,14 @@ export class Outbox {
 
   beatDue(now: number): boolean {
     const elapsedMs = now - this.#beatAt;
-    return this.#urgent ? elapsedMs >= URGENT_GAP_MS : elapsedMs >= this.#config.heartbeatIntervalMs - this.#config.tickIntervalMs / 2;
+    if (this.#urgent && this.#credit > 0 && elapsedMs >= URGENT_GAP_MS) return true;
+    return elapsedMs >= this.#config.heartbeatIntervalMs - this.#config.tickIntervalMs / 2;
   }
 
   /** A round of heartbeats. */
   beat(members: readonly Member[], standing: Standing, effects: ClusterEffect[], now: number): void {
     this.#beatAt = now;
+    if (this.#urgent) this.#credit = Math.max(0, this.#credit - 1);
     this.#urgent = false;
     this.#rounds += 1;
     const common = this.heartbeat(members, standing, now);

@@ -132,7 +132,11 @@ export class ClusterState {
 
   event(event: ClusterEvent): void { this.effects.push({ kind: "event", event }); }
 
-  newTick(): void { this.#answersLeft = ANSWERS_PER_MEMBER * (1 + this.members.length); }
+  newTick(): void {
+    this.#answersLeft = ANSWERS_PER_MEMBER * (1 + this.members.length);
+    this.outbox.newTick();
+  }
+
   mayAnswer(): boolean {
     this.#answersLeft -= 1;
     return this.#answersLeft >= 0;
