@@ -114,6 +114,7 @@ export const faults: readonly Fault[] = [
   links("loss", ({ network }, _, random) => network.lose(Math.round(random.between(...lossPercent)))),
   // A worker that dies while its disk is full must come back all the same.
   { name: "disk-full", breaksFrontDoor: false, strike: async (node, random) => {
+    if (node.modelDirectory === undefined) throw new Error("disk-full needs nodes with disks of their own");
     const makeRoom = fillDisk(node.home);
     await node.kill("worker");
     const forMs = random.between(...fullMs);

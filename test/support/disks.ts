@@ -1,8 +1,9 @@
 /** Disks that fail, for a node of a test: one that is full, and one that no longer reads. */
 import { execFileSync } from "node:child_process";
-import { closeSync, copyFileSync, linkSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, copyFileSync, linkSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
+const smallDiskBytesMax = 1 << 30;
 const chunk = Buffer.alloc(1 << 16);
 
 /** True where small file systems can be mounted. */
@@ -16,8 +17,10 @@ export function mountSmallDisk(directory: string, megabytes: number): void {
 
 export function unmountSmallDisk(directory: string): void { execFileSync("umount", ["-l", directory]); }
 
-/** Writes until nothing more fits. @returns makes room again. */
+/** Writes until nothing more fits. @param directory of `mountSmallDisk`: never the machine's own disk. @returns makes room again. */
 export function fillDisk(directory: string): () => void {
+  const { blocks, bsize } = statfsSync(directory);
+  if (blocks * bsize > smallDiskBytesMax) throw new Error(`${directory} is not on a small disk of its own`);
   const path = join(directory, "filler");
   const file = openSync(path, "w");
   try {
