@@ -5,6 +5,7 @@ export const commands: SubCommandsDef = {
   up: async () => (await import("./up.js")).upCommand,
   status: async () => (await import("./status.js")).statusCommand,
   chat: async () => (await import("./chat.js")).chatCommand,
+  drain: async () => (await import("./drain.js")).drainCommand,
   models: async () => (await import("./models.js")).modelsCommand,
   verify: async () => (await import("./verify.js")).verifyCommand,
   token: async () => (await import("./token.js")).tokenCommand,

@@ -6,7 +6,6 @@
  * one pm2 at a time.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { lstatSync, mkdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -16,10 +15,9 @@ import { sleep, Timers } from "../core/clock.js";
 import { MinidError } from "../core/errors.js";
 import { isAlive, killProcess, processStartTime } from "../core/process-identity.js";
 import { readRunFile, removeRunFile, writeRunFile } from "../core/run-file.js";
+import { shortDirectory } from "../core/short-directory.js";
 import { keepPm2Lines, rotateLogs } from "./log-files.js";
 
-/** sun_path on macOS, its terminating zero included; Linux has 108. */
-const socketPathBytesMax = 104;
 /** The longest name of a socket that pm2 makes in PM2_HOME. */
 const longestSocketName = "interactor.sock";
 /** What stopping takes beyond twice the drain: more than the longest kill_timeout (ecosystem.config.cjs), so that pm2 has the time to report. */
@@ -49,14 +47,7 @@ export interface Pm2Runtime {
 }
 
 /** Where pm2 keeps its sockets: inside the home, or in a short private directory when the home's path is too long for a socket. */
-export function choosePm2Home(home: string, temporary = tmpdir()): string {
-  const fits = (directory: string) => Buffer.byteLength(join(directory, longestSocketName)) < socketPathBytesMax;
-  const own = join(home, "pm2");
-  if (fits(own)) return own;
-  const name = `minid-${createHash("sha256").update(home).digest("hex").slice(0, 12)}`;
-  const short = join(temporary, name);
-  return fits(short) ? short : join("/tmp", name);
-}
+export const choosePm2Home = (home: string, temporary = tmpdir()): string => shortDirectory(home, join(home, "pm2"), longestSocketName, temporary);
 
 /**
  * Makes a home startable: ends what a killed pm2 left behind (a stopped app, for instance, which still holds its ports).

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
+import { startAdminServer } from "../api/admin-server.js";
 import { createServer } from "../api/server.js";
 import { snapshotStatusSource } from "../api/snapshot-status.js";
 import type { ServedModel } from "../api/served-model.js";
@@ -222,11 +223,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
       status: snapshotStatusSource(status, async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() })),
     }, { bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms });
-    life.onStop("front door", async () => { await http.close(); }, config.drain_timeout_ms + 1_000);
+    life.onStop("front door", () => { http.server.closeAllConnections(); });
     await http.listen({ host: config.http_host, port: config.http_port }).catch((error: NodeJS.ErrnoException) => {
       throw new MinidError("port_in_use", `cannot listen on ${config.http_host}:${config.http_port} (${error.code ?? error.message}): is another minid running? Otherwise choose another http_port`);
     });
 
+    const admin = await startAdminServer(home, { drain: (draining) => clusterDriver.input({ kind: "drain", draining }) });
+    life.onStop("admin socket", () => admin.close());
     announceSelf(home, "agent", { incarnation: String(core.view(clock.now()).incarnation), port: config.agent_port, httpPort: config.http_port });
     life.onStop("run file", () => removeRunFile(home, "agent", process.pid));
 
@@ -237,15 +240,21 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await introducer.start();
     log.info({ nodeId: trust.nodeId, clusterId: trust.cluster.clusterId, httpPort: config.http_port, model: place.id }, "agent started");
 
-    life.onStop("drain", () => drain(clusterDriver, config.drain_timeout_ms), config.drain_timeout_ms + 1_000);
+    life.onStop("drain", () => drain(clusterDriver, http.close(), config.drain_timeout_ms), config.drain_timeout_ms + 1_000);
     return { stop: (reason) => lifecycle.stop(reason) };
   }
 }
 
-/** Waits until nothing in the cluster depends on this node any more, within the bound. */
-async function drain(cluster: ClusterDriver, timeoutMs: number): Promise<void> {
+/**
+ * Takes no new requests, hands leadership and stages over, and waits, within the bound, until nothing in the cluster depends on
+ * this node any more and the answers that stream through its own front door are complete: the ring that is left computes them.
+ */
+async function drain(cluster: ClusterDriver, frontDoorClosed: Promise<undefined>, timeoutMs: number): Promise<void> {
+  let open = true;
+  const closed = frontDoorClosed.finally(() => { open = false; });
   cluster.input({ kind: "drain", draining: true });
-  for (let waitedMs = 0; waitedMs < timeoutMs && !cluster.view().drained; waitedMs += drainPollMs) await sleep(drainPollMs);
+  for (let waitedMs = 0; waitedMs < timeoutMs && (open || !cluster.view().drained); waitedMs += drainPollMs) await sleep(drainPollMs);
+  if (!open) await closed;
 }
 
 function servedModel(id: string, assistant: Assistant, config: Config, version: string, clock: Clock): ServedModel {
