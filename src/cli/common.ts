@@ -48,7 +48,7 @@ export function stringArg(args: Readonly<Record<string, unknown>>, name: string)
   if (value === undefined || value === false) return undefined;
   // `--no-mdns` and `--mdns` both arrive as booleans.
   if (typeof value === "boolean") return String(value);
-  return String(value as string | number);
+  return typeof value === "number" ? String(value) : value as string;
 }
 
 /** citty takes any flag; a typing error must not pass unseen. */

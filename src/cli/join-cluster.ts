@@ -20,7 +20,7 @@ export async function join(request: JoinRequest): Promise<Joined> {
   const named = [...(peer === undefined ? [] : [peer]), ...config.devices.map((device) => `${device.hostname}:${device.agent_port}`)];
   const heard = new Set<string>();
   const browser = config.mdns
-    ? await browse({ log: silentLog, interface: config.mdns_interface, onFound: (address) => heard.add(address) })
+    ? browse({ log: silentLog, interface: config.mdns_interface, onFound: (address) => heard.add(address) })
     : undefined;
   try {
     return await joinCluster(home, token, { deviceId: config.device_id, candidates: () => [...named, ...heard], leave: request.leave ?? false });

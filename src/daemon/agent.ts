@@ -86,7 +86,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     // --- who we are, and whom we trust
     const cluster = await foundCluster(home, { name: config.cluster_name, deviceId: config.device_id, clock });
     await renewIfDue(home, cluster, clock);
-    const trust = await Trust.open(home, { clock, onProblem: (problem) => log.error({ problem }, "the home's trust files cannot be used") });
+    const trust = Trust.open(home, { clock, onProblem: (problem) => log.error({ problem }, "the home's trust files cannot be used") });
     const transport = trustedTransport(trust);
     life.onStop("transport", () => transport.close());
 
@@ -251,10 +251,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
  */
 async function drain(cluster: ClusterDriver, frontDoorClosed: Promise<undefined>, timeoutMs: number): Promise<void> {
   let open = true;
-  const closed = frontDoorClosed.finally(() => { open = false; });
+  const closed = (): void => { open = false; };
+  frontDoorClosed.then(closed, closed);
   cluster.input({ kind: "drain", draining: true });
   for (let waitedMs = 0; waitedMs < timeoutMs && (open || !cluster.view().drained); waitedMs += drainPollMs) await sleep(drainPollMs);
-  if (!open) await closed;
 }
 
 function servedModel(id: string, assistant: Assistant, config: Config, version: string, clock: Clock): ServedModel {

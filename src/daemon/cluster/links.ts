@@ -2,7 +2,7 @@
  * Carries cluster messages between agents: one long-lived `Deliver` stream to each peer that is talked to. Fire and forget: a
  * message that cannot leave at once is dropped, because the core repeats whatever matters. Links unused for a while are closed.
  */
-import grpc from "@grpc/grpc-js";
+import type grpc from "@grpc/grpc-js";
 import type { Log } from "../../core/log.js";
 import { type Transport, peerName } from "../../core/transport.js";
 import { agentServices } from "../security/rpc.js";
