@@ -22,8 +22,8 @@ export interface AnswerTextOptions {
 export interface TextPiece {
   readonly text: string;
   readonly tokens: readonly GeneratedToken[];
-  /** True when a stop string has ended the answer. */
-  readonly stopped: boolean;
+  /** The stop string that has ended the answer. */
+  readonly stop: string | undefined;
 }
 
 export class AnswerText {
@@ -57,22 +57,23 @@ export class AnswerText {
       this.#decoded += decoded.length;
       const released = this.#stops.push(decoded);
       text += released.text;
-      if (released.stopped) return this.#release(text, true);
+      if (released.stopped) return this.#release(text, released.stop);
     }
-    return this.#release(text, false);
+    return this.#release(text, undefined);
   }
 
   /** After the last token: what was held back. */
   end(): TextPiece {
     const last = this.#stops.push(this.#decoder.flush());
-    return last.stopped ? this.#release(last.text, true) : this.#release(last.text + this.#stops.flush(), false, true);
+    return last.stopped ? this.#release(last.text, last.stop) : this.#release(last.text + this.#stops.flush(), undefined, true);
   }
 
-  #release(text: string, stopped: boolean, all = false): TextPiece {
+  #release(text: string, stop: string | undefined, all = false): TextPiece {
+    const stopped = stop !== undefined;
     this.#released += text.length;
     // A token that a stop string cuts in two has part of its text in the answer.
     const certain = this.#waiting.filter(({ begin, end }) => all || end <= this.#released || (stopped && begin < this.#released));
     this.#waiting = stopped || all ? [] : this.#waiting.slice(certain.length);
-    return { text, tokens: certain.map(({ token }) => token), stopped };
+    return { text, tokens: certain.map(({ token }) => token), stop };
   }
 }

@@ -18,7 +18,8 @@ export interface AnswerRequest {
 export type AnswerPiece =
   /** `text` may be empty: it is not certain yet. `tokens` are those whose text is complete with it; `arrived` counts those that came. */
   | { readonly kind: "text"; readonly text: string; readonly tokens: readonly GeneratedToken[]; readonly arrived: number }
-  | { readonly kind: "finished"; readonly reason: "stop" | "length"; readonly usage: AnswerUsage };
+  /** `stop` names the stop string that ended the answer, if one did. */
+  | { readonly kind: "finished"; readonly reason: "stop" | "length"; readonly stop: string | undefined; readonly usage: AnswerUsage };
 
 export interface AnswerUsage {
   readonly promptTokens: number;
@@ -30,9 +31,10 @@ export interface AnswerUsage {
 export async function* answer(generator: Generator, request: AnswerRequest, signal: AbortSignal): AsyncGenerator<AnswerPiece> {
   const text = new AnswerText({ decoder: request.newDecoder(), stopTokens: request.generate.stopTokens, stops: request.stops });
   let cachedPromptTokens = 0;
-  const finished = (reason: "stop" | "length"): AnswerPiece => ({
+  const finished = (reason: "stop" | "length", stop?: string): AnswerPiece => ({
     kind: "finished",
     reason,
+    stop,
     usage: { promptTokens: request.generate.prompt.length, completionTokens: text.completionTokens, cachedPromptTokens },
   });
   const over = new AbortController();
@@ -46,15 +48,15 @@ export async function* answer(generator: Generator, request: AnswerRequest, sign
       } else if (event.kind === "tokens") {
         const piece = text.push(event.tokens);
         yield { kind: "text", text: piece.text, tokens: piece.tokens, arrived: event.tokens.length };
-        if (piece.stopped || request.over?.() === true) {
-          yield finished("stop");
+        if (piece.stop !== undefined || request.over?.() === true) {
+          yield finished("stop", piece.stop);
           return;
         }
       } else {
         const last = text.end();
         cachedPromptTokens = event.cachedPromptTokens;
         if (last.text !== "" || last.tokens.length > 0) yield { kind: "text", text: last.text, tokens: last.tokens, arrived: 0 };
-        yield finished(last.stopped ? "stop" : event.reason);
+        yield finished(last.stop === undefined ? event.reason : "stop", last.stop);
         return;
       }
     }

@@ -1,14 +1,24 @@
-/** A chat completion request, checked, as the work it asks for. */
-import { MinidError } from "../core/errors.js";
+/** A conversation to be answered, from whatever protocol it came, as the work it asks for. */
 import type { AnswerRequest } from "./answer.js";
-import { type AnswerParser, chatPrompt } from "./chat-prompt.js";
-import { templateMessages } from "./conversation.js";
+import { type AnswerParser, chatPrompt, type Conversation } from "./chat-prompt.js";
 import { newSeed } from "./ids.js";
-import { answerTokensMax, requireModel } from "./models.js";
-import { samplingParams, stopStrings } from "./sampling.js";
-import type { ChatRequest } from "./schemas/chat.js";
-import type { ModelDirectory, ServedModel } from "./served-model.js";
-import { wantedShape } from "./structured/wanted.js";
+import { answerTokensMax } from "./models.js";
+import { samplingParams } from "./sampling.js";
+import type { SamplingFields } from "./schemas/sampling.js";
+import type { ServedModel } from "./served-model.js";
+
+export interface ChatWish {
+  readonly conversation: Conversation;
+  readonly sampling: SamplingFields;
+  /** undefined: as many as there is room for. */
+  readonly maxTokens: number | undefined;
+  readonly stops: readonly string[];
+  readonly choices: number;
+  /** Alternatives to report; undefined: no logprobs at all. */
+  readonly topLogprobs: number | undefined;
+  /** What the protocol calls the conversation, for errors. */
+  readonly param: string;
+}
 
 export interface ChatJob {
   readonly model: ServedModel;
@@ -24,33 +34,19 @@ export interface ChatJob {
 
 /**
  * @param id unique for this request: the generator refuses doubles
- * @throws MinidError for what the schema cannot see: unknown model, prompt too long, tokens outside the vocabulary
+ * @throws MinidError for what a schema cannot see: prompt too long, tokens outside the vocabulary, a tool that is not there
  */
-export function chatJob(models: ModelDirectory, request: ChatRequest, id: string): ChatJob {
-  const model = requireModel(models, request.model);
+export function chatJob(model: ServedModel, wish: ChatWish, id: string): ChatJob {
   const { tokenizer, stopTokens, defaults } = model.assistant;
-  const logprobs = request.logprobs ?? false;
-  if (!logprobs && typeof request.top_logprobs === "number") {
-    throw new MinidError("invalid_value", "Invalid value for 'top_logprobs': it needs 'logprobs' to be true.", { param: "top_logprobs" });
-  }
-  const stops = stopStrings(request.stop);
-  const shape = wantedShape(request.response_format, request.structured_outputs);
-  const prompt = chatPrompt(model, {
-    messages: templateMessages(request.messages),
-    tools: request.tools ?? [],
-    toolChoice: request.tool_choice ?? "auto",
-    variables: templateVariables(request),
-    shape,
-    parallelCalls: request.parallel_tool_calls !== false,
-  });
-  const maxTokens = answerTokensMax(model, prompt.tokens.length, request.max_completion_tokens ?? request.max_tokens ?? undefined, "messages");
+  const { conversation, sampling, stops, topLogprobs } = wish;
+  const prompt = chatPrompt(model, conversation);
   return {
     model,
-    choices: request.n ?? 1,
+    choices: wish.choices,
     newParser: prompt.newParser,
-    logprobs,
-    oneCall: request.parallel_tool_calls === false,
-    json: shape?.json === true && stops.length === 0,
+    logprobs: topLogprobs !== undefined,
+    oneCall: conversation.parallelCalls === false,
+    json: conversation.shape?.json === true && stops.length === 0,
     answer: {
       newDecoder: prompt.newDecoder,
       stops,
@@ -59,15 +55,14 @@ export function chatJob(models: ModelDirectory, request: ChatRequest, id: string
         modelId: model.id,
         prompt: prompt.tokens,
         emitted: [],
-        sampling: { ...samplingParams(request, { vocabSize: tokenizer.vocabSize, defaults }, newSeed()), ...(logprobs && { topLogprobs: request.top_logprobs ?? 0 }), ...(prompt.grammar !== undefined && { grammar: prompt.grammar }) },
-        maxTokens,
-        stopTokens: request.ignore_eos ? [] : stopTokens,
+        sampling: {
+          ...samplingParams(sampling, { vocabSize: tokenizer.vocabSize, defaults }, newSeed()),
+          ...(topLogprobs !== undefined && { topLogprobs }),
+          ...(prompt.grammar !== undefined && { grammar: prompt.grammar }),
+        },
+        maxTokens: answerTokensMax(model, prompt.tokens.length, wish.maxTokens, wish.param),
+        stopTokens: sampling.ignore_eos ? [] : stopTokens,
       },
     },
   };
-}
-
-/** OpenAI's word for no thinking, as Qwen's templates know it; what the request says itself wins. */
-function templateVariables({ reasoning_effort: effort, chat_template_kwargs: own }: ChatRequest): Record<string, unknown> {
-  return { ...(effort === "none" && { enable_thinking: false }), ...own };
 }

@@ -29,6 +29,8 @@ export interface Conversation {
   readonly variables: Readonly<Record<string, unknown>>;
   /** The shape that the answer must have. */
   readonly shape?: WantedShape | undefined;
+  /** How the answer begins: the model goes on from there. */
+  readonly beginning?: string | undefined;
   /** More than one call in one answer. Default true. */
   readonly parallelCalls?: boolean;
 }
@@ -52,7 +54,7 @@ export function chatPrompt(model: ServedModel, conversation: Conversation): Chat
   const usesTools = tools.length > 0 || conversation.messages.some((message) => message.role === "tool" || "tool_calls" in message);
   const native = usesTools ? toolFormatOf(template) : undefined;
   const messages = usesTools && native === undefined ? withToolPrompt(conversation.messages, tools) : conversation.messages;
-  const text = template.render({ messages, addGenerationPrompt: true, variables: conversation.variables, ...(native !== undefined && { tools }) });
+  const text = template.render({ messages, addGenerationPrompt: true, variables: conversation.variables, ...(native !== undefined && { tools }) }) + (conversation.beginning ?? "");
   const format = tools.length > 0 ? native ?? "hermes" : undefined;
   const thinking = thinkingOf(tokenizer, text);
   return {

@@ -15,7 +15,7 @@ export interface ChatStep {
   readonly deltas: readonly Delta[];
   readonly tokens: readonly GeneratedToken[];
   /** In the last step of each choice. */
-  readonly finished?: { readonly reason: ChatFinish; readonly usage: AnswerUsage };
+  readonly finished?: { readonly reason: ChatFinish; readonly stop: string | undefined; readonly usage: AnswerUsage };
 }
 
 export async function* chatSteps(run: Run, job: ChatJob): AsyncGenerator<ChatStep> {
@@ -37,7 +37,7 @@ export async function* chatSteps(run: Run, job: ChatJob): AsyncGenerator<ChatSte
     } else {
       const reason = piece.reason === "stop" && called.has(choice) ? "tool_calls" : piece.reason;
       if (job.json && reason === "stop") checkDocument(documents.get(choice) ?? "");
-      yield { choice, deltas, tokens: [], finished: { reason, usage: piece.usage } };
+      yield { choice, deltas, tokens: [], finished: { reason, stop: piece.stop, usage: piece.usage } };
     }
   }
 }

@@ -32,21 +32,22 @@ export async function* choices(count: number, start: (choice: number) => AsyncIt
     }
     if (count === 1) return;
     for (let choice = 1; choice < count; choice += 1) running.push(start(choice)[Symbol.asyncIterator]());
-    yield* merged(running);
+    for await (const { index: choice, item: piece } of merged(running)) yield { choice, piece };
   } finally {
     for (const iterator of running) iterator.return?.().catch(() => {});
   }
 }
 
-async function* merged(iterators: readonly AsyncIterator<AnswerPiece>[]): AsyncGenerator<ChoicePiece> {
-  const ready: ChoicePiece[] = [];
+/** What several sources give, in the order in which it comes. @throws whatever the first failing source throws */
+export async function* merged<T>(iterators: readonly AsyncIterator<T>[]): AsyncGenerator<{ readonly index: number; readonly item: T }> {
+  const ready: { readonly index: number; readonly item: T }[] = [];
   let open = iterators.length;
   let failure: { readonly thrown: unknown } | undefined;
   let wake: () => void = () => {};
-  const pull = async (choice: number, iterator: AsyncIterator<AnswerPiece>) => {
+  const pull = async (index: number, iterator: AsyncIterator<T>) => {
     try {
       for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
-        ready.push({ choice, piece: next.value });
+        ready.push({ index, item: next.value });
         wake();
       }
     } catch (thrown) {
@@ -55,7 +56,7 @@ async function* merged(iterators: readonly AsyncIterator<AnswerPiece>[]): AsyncG
     open -= 1;
     wake();
   };
-  const pulls = iterators.map((iterator, choice) => pull(choice, iterator));
+  const pulls = iterators.map((iterator, index) => pull(index, iterator));
   for (;;) {
     while (ready.length > 0) yield ready.shift()!;
     if (failure !== undefined) throw failure.thrown;

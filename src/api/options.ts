@@ -34,5 +34,10 @@ export const limits = {
   tools: 128,
   choices: 16,
   topLogprobs: 20,
+  prompts: 32,
+  /** Of one request. */
+  answersAtOnce: 64,
+  completionLogprobs: 5,
+  promptTokens: 1 << 20,
   requestIdChars: 128,
 } as const;

@@ -13,12 +13,14 @@ import { closeWithLastAnswer } from "./open-connections.js";
 import { apiDefaults, type ApiOptions } from "./options.js";
 import { refuseConnection, unknownAddress, watchMethods } from "./refusals.js";
 import { chatCompletionsRoute } from "./routes/chat-completions.js";
+import { completionsRoute } from "./routes/completions.js";
 import { distributedRoutes } from "./routes/distributed.js";
 import { healthRoutes } from "./routes/health.js";
 import { metricsRoute } from "./routes/metrics.js";
 import { modelsRoutes } from "./routes/models.js";
+import { tokenizeRoutes } from "./routes/tokenize.js";
 
-const routes = [chatCompletionsRoute, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute];
+const routes = [chatCompletionsRoute, completionsRoute, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute];
 
 export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
   const context: RouteContext = { clock: systemClock, observer: noObserver, ...deps, options: { ...apiDefaults, ...options } };

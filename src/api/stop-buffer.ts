@@ -11,6 +11,8 @@ export interface Released {
   readonly text: string;
   /** True when a stop string was met: the answer is over, and everything from the stop string on is discarded. */
   readonly stopped: boolean;
+  /** Which one; only when stopped. */
+  readonly stop?: string;
 }
 
 export class StopBuffer {
@@ -33,7 +35,7 @@ export class StopBuffer {
     const match = this.#firstMatch(text);
     if (match !== undefined) {
       this.#held = "";
-      return { text: text.slice(0, match), stopped: true };
+      return { text: text.slice(0, match.start), stopped: true, stop: match.stop };
     }
     const keep = this.#possibleStart(text);
     this.#held = text.slice(text.length - keep);
@@ -47,19 +49,19 @@ export class StopBuffer {
     return text;
   }
 
-  /** Start of the stop string that completes first. */
-  #firstMatch(text: string): number | undefined {
-    let start: number | undefined;
+  /** The stop string that completes first. */
+  #firstMatch(text: string): { readonly start: number; readonly stop: string } | undefined {
+    let first: { readonly start: number; readonly stop: string } | undefined;
     let end = Infinity;
     for (const stop of this.#stops) {
       const at = text.indexOf(stop);
       if (at < 0) continue;
-      if (at + stop.length < end || (at + stop.length === end && at < (start ?? Infinity))) {
-        start = at;
+      if (at + stop.length < end || (at + stop.length === end && at < (first?.start ?? Infinity))) {
+        first = { start: at, stop };
         end = at + stop.length;
       }
     }
-    return start;
+    return first;
   }
 
   /** Length of the longest end of `text` that begins a stop string. */

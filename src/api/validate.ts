@@ -27,10 +27,14 @@ export function paramPath(path: readonly PropertyKey[]): string {
   return path.reduce<string>((text, key) => typeof key === "number" ? `${text}[${key}]` : text === "" ? String(key) : `${text}.${String(key)}`, "");
 }
 
-/** Of a union's alternatives, the one that the value was meant for: the one that did not fail at once on the value's type. */
+/** Of a union's alternatives, the one that the value was meant for: one that did not fail at once on the value's type, and of those the one that took most of a list. */
 function deepest(issue: Issue): Issue {
   if (issue.code !== "invalid_union") return issue;
-  const meant = issue.errors.find((errors) => errors[0] !== undefined && !(errors[0].code === "invalid_type" && errors[0].path.length === 0));
+  const progress = (errors: readonly Issue[]): number => {
+    const path = errors[0]?.path ?? [];
+    return path.length === 0 ? Infinity : typeof path[0] === "number" ? path[0] : -1;
+  };
+  const [meant] = issue.errors.filter((errors) => errors[0] !== undefined && !(errors[0].code === "invalid_type" && errors[0].path.length === 0)).sort((a, b) => progress(b) - progress(a));
   return meant === undefined ? issue : deepest({ ...meant[0]!, path: [...issue.path, ...meant[0]!.path] });
 }
 
@@ -54,8 +58,8 @@ function issueError(issue: Issue): MinidError {
         return given === undefined ? missing(param) : invalid(`Invalid value for ${named}: ${shown(given)}. Supported values are: ${list("options" in issue && Array.isArray(issue.options) ? issue.options : [])}.`);
       }
       if (issue.input === undefined) return missing(param);
-      const expected = issue.errors.flatMap((errors) => errors[0]?.code === "invalid_type" ? [withArticle(errors[0].expected)] : []);
-      return invalid(`Invalid type for ${named}: expected ${expected.join(" or ")}, but got ${typeName(issue.input)} instead.`);
+      const expected = new Set(issue.errors.flatMap((errors) => errors[0]?.code === "invalid_type" ? [withArticle(errors[0].expected)] : []));
+      return invalid(`Invalid type for ${named}: expected ${[...expected].join(" or ")}, but got ${typeName(issue.input)} instead.`);
     }
     case "invalid_value":
       if (issue.input === undefined) return missing(param);

@@ -5,12 +5,14 @@ import type { GeneratedToken } from "../../daemon/inference/generate.js";
 import type { AnswerUsage } from "../answer.js";
 import { type ChatJob, chatJob } from "../chat-job.js";
 import { ChatMessageBuilder } from "../chat-message.js";
+import { chatWish } from "../chat-wish.js";
 import { ChatChunks, chatCompletion, type ChatHead, deltaObject } from "../chat-objects.js";
 import { type ChatFinish, chatSteps, totalUsage } from "../chat-steps.js";
 import type { RouteContext } from "../deps.js";
 import { respondStream, respondWhole, type Run } from "../generation.js";
 import { newId } from "../ids.js";
 import { chatLogprobs } from "../logprobs.js";
+import { requireModel } from "../models.js";
 import { chatRequestSchema } from "../schemas/chat.js";
 import type { SseStream } from "../sse.js";
 import { validate } from "../validate.js";
@@ -21,7 +23,7 @@ export function chatCompletionsRoute(server: FastifyInstance, context: RouteCont
   server.post(endpoint, (request, reply) => {
     const body = validate(chatRequestSchema, request.body);
     const id = newId("chatcmpl-");
-    const job = chatJob(context.models, body, id);
+    const job = chatJob(requireModel(context.models, body.model), chatWish(body), id);
     const head: ChatHead = { id, created: Math.floor(context.clock.wallMs() / 1000), model: job.model.id, system_fingerprint: job.model.fingerprint };
     const call = { endpoint, request, reply };
     if (!body.stream) return respondWhole(context, call, (run) => whole(run, job, head));
