@@ -114,9 +114,18 @@ function planPart(table: WeightTable, matrix: LinearWeights, inputs: number, ari
 /** The same weights in groups no larger than the activations' blocks. */
 function inBlocks(part: BlocksPart): BlocksPart {
   const factor = Math.max(1, part.groupSize / activationBlock);
-  const repeated = (values: Float32Array): Float32Array => Float32Array.from({ length: values.length * factor }, (_, at) => values[Math.floor(at / factor)]!);
-  const zeros = Uint8Array.from({ length: part.zeros.length * factor }, (_, at) => part.zeros[Math.floor(at / factor)]!);
-  return { ...part, scales: repeated(part.scales), zeros, ...(part.biases && { biases: repeated(part.biases) }), groupSize: part.groupSize / factor };
+  if (factor === 1) return part;
+  const scales = repeated(part.scales, new Float32Array(part.scales.length * factor), factor);
+  const zeros = repeated(part.zeros, new Uint8Array(part.zeros.length * factor), factor);
+  const biases = part.biases && repeated(part.biases, new Float32Array(part.biases.length * factor), factor);
+  return { ...part, scales, zeros, ...(biases && { biases }), groupSize: part.groupSize / factor };
+}
+
+/** Each value `factor` times, one after another. */
+function repeated<A extends Float32Array | Uint8Array>(values: A, out: A, factor: number): A {
+  let at = 0;
+  for (let index = 0; index < values.length; index += 1) for (let copy = 0; copy < factor; copy += 1) out[at++] = values[index]!;
+  return out;
 }
 
 function addPiece(table: WeightTable, name: string, parts: readonly Part[], inputs: number): Piece {

@@ -26,9 +26,6 @@ const statusFunctions = {
   createEnv: [3, ["int", "str", "void *"]],
   createSessionOptions: [10, ["void *"]],
   run: [9, ["void *", "void *", "void *", "void *", "size_t", "void *", "size_t", "void *"]],
-  enableProfiling: [14, ["void *", "str"]],
-  disableMemoryPattern: [17, ["void *"]],
-  disableArena: [19, ["void *"]],
   setOptimizationLevel: [23, ["void *", "int"]],
   setIntraOpThreads: [24, ["void *", "int"]],
   createTensorWithData: [49, ["void *", "void *", "size_t", "void *", "size_t", "int", "void *"]],
@@ -38,7 +35,7 @@ const statusFunctions = {
   createPrepackedWeights: [166, ["void *"]],
   createSession: [169, ["void *", "void *", "size_t", "void *", "void *", "void *"]],
 } as const satisfies Record<string, readonly [number, readonly CType[]]>;
-const releaseFunctions = { env: 92, status: 93, memoryInfo: 94, session: 95, value: 96, sessionOptions: 100, prepackedWeights: 167 } as const;
+const releaseFunctions = { status: 93, session: 95, value: 96, sessionOptions: 100, prepackedWeights: 167 } as const;
 const getErrorMessageIndex = 2;
 
 /** ONNXTensorElementDataType. */
@@ -67,8 +64,8 @@ export class OrtApi {
   readonly #errorMessage: (status: Handle) => string;
   readonly #env: Handle;
   readonly #memoryInfo: Handle;
-  /** Kept so that the library is not unloaded. */
-  readonly #library: unknown;
+  /** Referenced so that the library is not unloaded. */
+  readonly library: unknown;
 
   private constructor(libc: Libc) {
     this.libc = libc;
@@ -77,7 +74,7 @@ export class OrtApi {
     // The library reports its use to Microsoft and leaves a log in the temporary directory, unless it is told not to before it loads.
     libc.setEnvironment("ORT_DISABLE_TELEMETRY", "1");
     const library = openLibrary(onnxruntimeLibraryPath());
-    this.#library = library;
+    this.library = library;
     const base: unknown = library.func("OrtGetApiBase", "void *", [])();
     invariant(typeof base === "bigint", "OrtGetApiBase returns a pointer");
     const [getApi, getVersion] = new BigUint64Array(koffi.view(base, 16));
@@ -93,7 +90,7 @@ export class OrtApi {
     };
     this.#errorMessage = decodeFunction(at(getErrorMessageIndex), "str", ["void *"]) as (status: Handle) => string;
     for (const [name, [index, types]] of Object.entries(statusFunctions)) this.#status.set(name as StatusName, decodeFunction(at(index), "void *", types));
-    for (const [name, index] of Object.entries(releaseFunctions)) this.#release.set(name as ReleaseName, decodeFunction(at(index), "void", ["void *"]) as (handle: Handle) => void);
+    for (const [name, index] of Object.entries(releaseFunctions)) this.#release.set(name as ReleaseName, decodeFunction(at(index), "void", ["void *"]));
     this.#env = this.#create("createEnv", errorsOnly, "minid");
     this.#memoryInfo = this.#create("createCpuMemoryInfo", cpuArenaAllocator, defaultMemory);
   }
@@ -135,11 +132,6 @@ export class OrtApi {
     const release = this.#release.get(kind);
     invariant(release, "every release function is bound");
     release(handle);
-  }
-
-  close(): void {
-    this.release("memoryInfo", this.#memoryInfo);
-    this.release("env", this.#env);
   }
 
   /** Calls a function whose last argument is the address to write a new handle to. */
