@@ -1,5 +1,5 @@
 /** Known bugs, planted from outside into the real cores, to prove that the simulation would find them. */
-import { type Epoch, epochZero } from "../../src/core/ids.js";
+import { type Epoch, epochZero, millis } from "../../src/core/ids.js";
 import { ClusterCore } from "../../src/daemon/cluster/cluster.js";
 import type { ClusterEffect, ClusterInit, ClusterInput, ClusterMachine } from "../../src/daemon/cluster/contract.js";
 import { type ClusterParts, clusterParts } from "../../src/daemon/cluster/state.js";
@@ -122,7 +122,7 @@ export const bugs = {
   "plans of any term are adopted": around({
     input: (input, core, now) => {
       if (input.kind !== "message" || input.message.type !== "plan") return input;
-      const { epoch } = core.view(now as never);
+      const { epoch } = core.view(millis(now));
       return epoch ? { ...input, message: { ...input.message, plan: { ...input.message.plan, epoch } } } : input;
     },
   }),

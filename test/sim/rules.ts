@@ -14,15 +14,8 @@ import type { ClusterMessage } from "../../src/daemon/cluster/messages.js";
 import type { LeaderChangeCause } from "../../src/daemon/election/cause.js";
 import type { Plan } from "../../src/daemon/planner/plan.js";
 import type { Machine } from "./machine.js";
+import { Violation } from "./violation.js";
 import type { World } from "./world.js";
-
-export class Violation extends Error {
-  readonly rule: string;
-  constructor(rule: string, detail: string) {
-    super(`${rule}: ${detail}`);
-    this.rule = rule;
-  }
-}
 
 /** Per other node: heartbeats, those out of turn, probes, asking helpers, helping, plans. */
 const SENDS_PER_PEER = 40;

@@ -48,7 +48,7 @@ export interface Scenario {
   readonly scar: { readonly kind: "none" } | { readonly kind: "partition"; readonly side: number } | { readonly kind: "cut" | "oneway"; readonly a: number; readonly b: number };
 }
 
-const FAULT_WINDOW_MS = 14_000;
+const FAULT_WINDOW_MS = 12_000;
 /** Before the first fault: long enough to elect, plan and load. */
 const CALM_FROM_MS = 6_000;
 
@@ -95,7 +95,7 @@ function calmFaults(random: Random): readonly Fault[] {
 
 function fault(random: Random, count: number): Fault {
   const at = random.int(500, FAULT_WINDOW_MS);
-  const forMs = random.chance(0.4) ? random.int(100, 2_500) : random.int(2_000, 9_000);
+  const forMs = random.chance(0.4) ? random.int(100, 2_500) : random.int(2_000, 8_000);
   const machine = random.int(0, count - 1);
   const [a, b] = twoOf(random, count);
   switch (random.pick(kinds)) {

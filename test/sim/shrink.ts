@@ -37,13 +37,16 @@ export function shrink(scenario: Scenario, rule: string, bug: Bug): { readonly s
   return { scenario: best, outcome };
 }
 
+/** Fields of faults that name a machine. */
+const machineKeys: ReadonlySet<string> = new Set(["machine", "a", "b", "from", "to"]);
+
 function requiet(scenario: Scenario): Scenario {
   return { ...scenario, quietAt: Math.max(...scenario.faults.map(endOf), ...scenario.machines.map((machine) => machine.startAt), 3_000) };
 }
 
 function withoutLast(scenario: Scenario): Scenario {
   const count = scenario.machines.length - 1;
-  const there = (fault: Fault) => (["machine", "a", "b", "from", "to"] as const).every((key) => !(key in fault) || (fault as unknown as Record<string, number>)[key]! < count);
-  const scar = scenario.scar.kind === "cut" && (scenario.scar.a >= count || scenario.scar.b >= count) ? { kind: "none" as const } : scenario.scar;
+  const there = (fault: Fault) => Object.entries(fault).every(([key, value]) => !machineKeys.has(key) || Number(value) < count);
+  const scar = (scenario.scar.kind === "cut" || scenario.scar.kind === "oneway") && (scenario.scar.a >= count || scenario.scar.b >= count) ? { kind: "none" as const } : scenario.scar;
   return requiet({ ...scenario, machines: scenario.machines.slice(0, count), faults: scenario.faults.filter(there), scar });
 }

@@ -7,7 +7,8 @@ import { eventText } from "./event-text.js";
 import { Machine } from "./machine.js";
 import { Network } from "./network.js";
 import { Random } from "./random.js";
-import { Rules, Violation, viewOf } from "./rules.js";
+import { Rules, viewOf } from "./rules.js";
+import { Violation } from "./violation.js";
 import { type Fault, LEAVE_PATIENCE_MS, type Scenario } from "./scenario.js";
 
 /** The cluster must have come to rest this long after the last fault, */
