@@ -4,9 +4,9 @@ const { homedir } = require("node:os");
 const { join } = require("node:path");
 
 const home = process.env.MINID_HOME || join(homedir(), ".minid");
-// The bounds of a graceful stop: the agent drains, then ends its clients' answers; the worker computes on for it until it is gone.
-const drainTimeoutMs = Number(process.env.MINID_DRAIN_TIMEOUT_MS || 10_000);
-const agentStopMs = 2 * drainTimeoutMs + 10_000;
+// The bounds of a graceful stop: the agent drains and lets its clients' answers end; the worker computes on for it until it is gone.
+const drainTimeoutMs = Number(process.env.MINID_DRAIN_TIMEOUT_MS || 25_000);
+const agentStopMs = drainTimeoutMs + 15_000;
 const workerStopMs = agentStopMs + 16_000;
 const dist = process.env.MINID_DIST || join(__dirname, "dist");
 

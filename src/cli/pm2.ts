@@ -20,9 +20,9 @@ import { keepPm2Lines, rotateLogs } from "./log-files.js";
 
 /** The longest name of a socket that pm2 makes in PM2_HOME. */
 const longestSocketName = "interactor.sock";
-/** What stopping takes beyond twice the drain: more than the longest kill_timeout (ecosystem.config.cjs), so that pm2 has the time to report. */
+/** What stopping takes beyond the drain: more than the longest kill_timeout (ecosystem.config.cjs), so that pm2 has the time to report. */
 const stopMarginMs = 30_000;
-const drainTimeoutDefaultMs = 10_000;
+const drainTimeoutDefaultMs = 25_000;
 const goneTimeoutMs = 5_000;
 const pollIntervalMs = 20;
 const logCheckIntervalMs = 60_000;
@@ -106,7 +106,7 @@ export function startPm2Runtime(options: Pm2Options): Pm2Runtime {
   return { child, exited: cleanUp, stop: () => (stopping ??= stop()) };
 }
 
-const stopTimeoutMs = (env: NodeJS.ProcessEnv): number => 2 * Number(env["MINID_DRAIN_TIMEOUT_MS"] ?? drainTimeoutDefaultMs) + stopMarginMs;
+const stopTimeoutMs = (env: NodeJS.ProcessEnv): number => Number(env["MINID_DRAIN_TIMEOUT_MS"] ?? drainTimeoutDefaultMs) + stopMarginMs;
 
 function pm2RuntimePath(): string {
   const packageJson = createRequire(import.meta.url).resolve("pm2/package.json");

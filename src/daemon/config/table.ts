@@ -72,7 +72,7 @@ export const table = {
   dead_after_ms: number(ms(4_000, 100, 600_000), "ms", "Silence after which a machine is planned around."),
   probe_interval_ms: number(ms(500, 20, 60_000), "ms", "Time between probes of the own worker."),
   step_timeout_ms: number(ms(30_000, 500, 600_000), "ms", "Longest a step of the ring may take before its sequences are resumed elsewhere."),
-  drain_timeout_ms: number(ms(10_000, 0, 600_000), "ms", "Longest a leaving node waits for its streams to move."),
+  drain_timeout_ms: number(ms(25_000, 0, 600_000), "ms", "Longest a leaving node waits for its stages to move and its clients' answers to end."),
   // logs
   log_level: text(z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"), "Least severe log line that is written."),
 } as const satisfies Record<string, Setting<z.ZodType>>;
