@@ -28,6 +28,7 @@ export const apiDefaults: ApiOptions = Object.freeze({
 export const limits = {
   messages: 2_048,
   stopStrings: 4,
+  stopSequences: 16,
   stopStringChars: 1_024,
   logitBiasEntries: 1_024,
   modelIdChars: 512,
