@@ -79,7 +79,7 @@ export interface LoadRequest {
   readonly slots: number;
   readonly contextMax: number;
   readonly batchMax: number;
-  /** host:port of the next rank's worker; empty in a ring of one. */
+  /** gRPC target of the next rank's worker (`dialTarget`); empty in a ring of one. */
   readonly nextAddress: string;
   /** The DNS name in the next worker's certificate (`<nodeId>.minid`). */
   readonly nextName: string;

@@ -9,7 +9,8 @@ import { startAdminServer } from "../api/admin-server.js";
 import { createServer } from "../api/server.js";
 import { snapshotStatusSource } from "../api/snapshot-status.js";
 import type { ServedModel } from "../api/served-model.js";
-import { type Clock, sleep } from "../core/clock.js";
+import { type Clock, Timers, sleep } from "../core/clock.js";
+import { dialTarget } from "../core/dial.js";
 import { MinidError, toMinidError } from "../core/errors.js";
 import { Lifecycle } from "../core/lifecycle.js";
 import type { Log } from "../core/log.js";
@@ -21,14 +22,14 @@ import { type Assistant, openAssistant } from "../model/assistant.js";
 import { openCheckpoint } from "../model/checkpoint.js";
 import { resolveModel } from "../model/store.js";
 import { ClusterCore } from "./cluster/cluster.js";
-import { type ClusterView, clusterDefaults } from "./cluster/contract.js";
+import { clusterDefaults } from "./cluster/contract.js";
 import { deliverHandler } from "./cluster/deliver-service.js";
 import { ClusterDriver, type OuterEffect, readClusterRecord } from "./cluster/driver.js";
 import { PeerLinks } from "./cluster/links.js";
 import { PROTOCOL } from "./cluster/messages.js";
 import type { Config } from "./config/table.js";
 import { Introducer } from "./discovery/introducer.js";
-import { engineOf, localFacts, loopbackOf } from "./facts.js";
+import { engineOf, localFacts, loopbackOf, ownAddresses } from "./facts.js";
 import { foundCluster } from "./identity/cluster.js";
 import { generateHandler } from "./inference/generate-service.js";
 import { LocalGenerator } from "./inference/local-generator.js";
@@ -68,6 +69,8 @@ export interface Agent {
 
 /** Seconds since 2020: above any counter that this identity can have used, should its record be lost. */
 const counterFloor = (wallMs: number): number => Math.floor(wallMs / 1_000) - 1_577_836_800;
+/** How often the machine's addresses are looked at: nothing tells when they change. */
+const addressPollMs = 1_000;
 /** How often a draining node looks whether everything has moved. */
 const drainPollMs = 50;
 
@@ -176,13 +179,24 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       });
     };
 
-    const addressOf = (view: ClusterView, node: string): string | undefined => view.members.find((member) => member.nodeId === node)?.agentAddresses[0];
+    const agentOf = (node: string): string => dialTarget(clusterDriver.view().members.find((member) => member.nodeId === node)?.agentAddresses ?? []);
     const keeper = new TrustKeeper({
       home, trust, transport, clock, log, onReplaced,
-      addressOf: (node) => addressOf(clusterDriver.view(), node),
+      addressOf: (node) => agentOf(node) || undefined,
       onForgotten: (node) => clusterDriver.input({ kind: "forget", nodeId: node }),
     });
     life.onStop("trust keeper", () => keeper.stop());
+
+    const timers = new Timers((name, error) => log.error({ timer: name, error: String(error) }, "a timer failed"));
+    life.onStop("timers", () => timers.stop());
+    let addressesTold = ownAddresses(config).join(" ");
+    const watchAddresses = (): void => {
+      const addresses = ownAddresses(config).join(" ");
+      if (addresses === addressesTold) return;
+      log.info({ addresses }, "this machine's addresses changed");
+      addressesTold = addresses;
+      tellFacts();
+    };
 
     // --- introductions
     const introducer = new Introducer({
@@ -206,7 +220,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       peers: () => clusterDriver.view().members.flatMap((member) => member.agentAddresses),
       onAdmitted: async () => {
         const others = clusterDriver.view().members.filter((member) => !member.self && member.state === "alive");
-        await Promise.all(others.map((member) => keeper.exchange(member.nodeId, member.agentAddresses[0] ?? "")));
+        await Promise.all(others.map((member) => keeper.exchange(member.nodeId, agentOf(member.nodeId))));
       },
     });
     const listener = await transport.listen(server, { host: config.grpc_host, port: config.agent_port, log, admission });
@@ -237,6 +251,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     supervisor.start();
     clusterDriver.start();
     keeper.start();
+    timers.every("own addresses", addressPollMs, watchAddresses);
     await introducer.start();
     log.info({ nodeId: trust.nodeId, clusterId: trust.cluster.clusterId, httpPort: config.http_port, model: place.id }, "agent started");
 

@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../core/clock.js";
 import { type BackoffPolicy, backoffMs } from "../core/backoff.js";
+import { dialTarget } from "../core/dial.js";
 import { MinidError } from "../core/errors.js";
 import { type Epoch, type NodeId, sameEpoch } from "../core/ids.js";
 import type { Log } from "../core/log.js";
@@ -143,8 +144,8 @@ export class RingControl implements LeaderSource {
     const view = this.#view;
     if (!view?.ready || view.leader === undefined || view.epoch === undefined) return undefined;
     if (view.role === "leader") return this.#running ? this.#deps.local : undefined;
-    const address = view.members.find((member) => member.nodeId === view.leader)?.agentAddresses[0];
-    if (address === undefined) return undefined;
+    const address = dialTarget(view.members.find((member) => member.nodeId === view.leader)?.agentAddresses ?? []);
+    if (address === "") return undefined;
     if (this.#remote && this.#remote.nodeId === view.leader && this.#remote.address === address && sameEpoch(this.#remote.epoch, view.epoch)) return this.#remote.generator;
     this.#remote?.close();
     const client = connectGenerateClient(address, peerName(view.leader), this.#deps.transport);

@@ -129,6 +129,25 @@ describe.runIf(long)("three nodes on a bad network", () => {
     observed("all three started again without multicast, to a ready plan", againAt);
   }, 600_000);
 
+  it("are one ring although each has an address, announced first, at which the others do not find it", async () => {
+    lan = await createLan(3, { settings });
+    for (const host of lan.network.hosts) {
+      // Like the bridge of a container engine: everybody's is the same.
+      await host.run("ip", "link", "add", "containers", "type", "bridge");
+      await host.run("ip", "address", "add", "10.1.0.1/16", "dev", "containers");
+      await host.run("ip", "link", "set", "containers", "up");
+    }
+    lan.node(1).start();
+    await lan.node(1).listening();
+    const token = await lan.bareToken();
+    const startedAt = performance.now();
+    for (const node of lan.nodes.slice(1)) node.start(token);
+    await ringOf(lan.nodes);
+    expect((await lan.node(1).status()).devices.map((device) => device.addresses[0])).toEqual(["10.1.0.1:50050", "10.1.0.1:50050", "10.1.0.1:50050"]);
+    await Promise.all(lan.nodes.map(answers));
+    observed("three machines with a useless first address, to an answer through everybody", startedAt);
+  }, 600_000);
+
   it("cut off a follower and take it back, without a change of rank 0 on the larger side", async () => {
     const net = await three();
     const leader = await leaderOf(net.nodes);

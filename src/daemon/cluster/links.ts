@@ -2,7 +2,8 @@
  * Carries cluster messages between agents: one long-lived `Deliver` stream to each peer that is talked to. Fire and forget: a
  * message that cannot leave at once is dropped, because the core repeats whatever matters. Links unused for a while are closed.
  */
-import type grpc from "@grpc/grpc-js";
+import grpc from "@grpc/grpc-js";
+import { dialTarget } from "../../core/dial.js";
 import type { Log } from "../../core/log.js";
 import { type Transport, peerName } from "../../core/transport.js";
 import { agentServices } from "../security/rpc.js";
@@ -11,6 +12,11 @@ import { type ClusterMessage, MESSAGE_BYTES_MAX } from "./messages.js";
 
 /** Messages that may wait in one stream; the next one is dropped. */
 const PENDING_MAX = 16;
+/**
+ * A connection not made within this is begun anew. While a machine is cut off, the operating system asks for it ever more seldom;
+ * beginning anew asks at once, so that a link is back within two seconds of the network.
+ */
+const CONNECT_MS = 5_000;
 /** A link that nothing was sent on for this long is closed. */
 const IDLE_MS = 60_000;
 
@@ -69,15 +75,15 @@ export class PeerLinks {
   }
 }
 
-/** One peer: the address in use, its channel and its stream. A failed stream moves on to the next address. */
+/** One peer: its channel and its stream. */
 class PeerLink {
   readonly #Client: grpc.ServiceClientConstructor;
   readonly #transport: Transport;
   readonly #name: string;
-  #addressIndex = 0;
-  #address = "";
+  #target = "";
   #client: RawAgentClient | undefined;
   #call: DeliverCall | undefined;
+  #calledAt = 0;
   #pending = 0;
   usedAt = performance.now();
 
@@ -89,9 +95,9 @@ class PeerLink {
 
   send(envelope: ClusterEnvelope, addresses: readonly string[]): void {
     this.usedAt = performance.now();
-    // The peer moved: the address in use is not one of its addresses any more.
-    if (this.#client && !addresses.includes(this.#address)) this.#disconnect();
-    const call = this.#call ?? this.#connect(addresses);
+    const target = dialTarget(addresses);
+    if (this.#call && this.#isPointless(this.#call, target, addresses)) this.#disconnect();
+    const call = this.#call ?? this.#connect(target);
     if (this.#pending >= PENDING_MAX) return;
     this.#pending += 1;
     call.write(envelope, () => { this.#pending -= 1; });
@@ -99,18 +105,22 @@ class PeerLink {
 
   close(): void { this.#disconnect(); }
 
-  #connect(addresses: readonly string[]): DeliverCall {
-    const address = addresses[this.#addressIndex % addresses.length] ?? "";
-    if (!this.#client || address !== this.#address) {
+  /** The peer moved away from where the stream leads, or the stream leads nowhere yet. */
+  #isPointless(call: DeliverCall, target: string, addresses: readonly string[]): boolean {
+    if (this.#client?.getChannel().getConnectivityState(false) !== grpc.connectivityState.READY) return target !== this.#target || this.usedAt - this.#calledAt > CONNECT_MS;
+    return target !== this.#target && !addresses.includes(call.getPeer());
+  }
+
+  #connect(target: string): DeliverCall {
+    if (!this.#client || target !== this.#target) {
       this.#client?.close();
-      this.#address = address;
-      this.#client = new this.#Client(address, this.#transport.channelCredentials(), this.#transport.channelOptions(this.#name)) as grpc.Client as RawAgentClient;
+      this.#target = target;
+      this.#client = new this.#Client(target, this.#transport.channelCredentials(), this.#transport.channelOptions(this.#name)) as grpc.Client as RawAgentClient;
     }
     this.#pending = 0;
-    const call = this.#client.deliver((error) => {
-      if (this.#call !== call) return;
-      this.#call = undefined;
-      if (error) this.#addressIndex += 1;
+    this.#calledAt = this.usedAt;
+    const call = this.#client.deliver(() => {
+      if (this.#call === call) this.#call = undefined;
     });
     // The callback above tells; without a listener the stream's own error would end the process.
     call.on("error", () => undefined);

@@ -1,4 +1,5 @@
 /** From a plan to what this machine's worker is asked to load. */
+import { dialTarget } from "../../core/dial.js";
 import { invariant } from "../../core/invariant.js";
 import { peerName } from "../../core/transport.js";
 import type { LoadRequest } from "../../core/worker-protocol.js";
@@ -33,7 +34,7 @@ export function loadRequestOf(plan: Plan, rank: PlanRank, local: LocalStageSetti
     slots: plan.slots,
     contextMax: plan.contextMax,
     batchMax: plan.batchMax,
-    nextAddress: alone ? "" : next.workerAddresses[0] ?? "",
+    nextAddress: alone ? "" : dialTarget(next.workerAddresses),
     nextName: alone ? "" : peerName(next.nodeId),
   };
 }
