@@ -35,8 +35,8 @@ export function linearNodes(graph: ModelBuilder, table: WeightTable, linear: Lin
     const both = blocksNode(graph, table, piece, split.hiLo, linear.inputs);
     const [hi, lo] = graph.nodes("Split", [both], 2, { axis: 0, num_outputs: 2 });
     invariant(hi !== undefined && lo !== undefined, "Split in two has two outputs");
-    const correction = graph.node("MatMul", [split.sums, declare(graph, table, piece.correction)]);
-    return graph.node("Add", [graph.node("Add", [hi, lo]), correction]);
+    // Gemm, not MatMul and Add: the library would fuse those where it knows the shapes, and the two round differently when there are many groups.
+    return graph.node("Gemm", [split.sums, declare(graph, table, piece.correction), graph.node("Add", [hi, lo])]);
   });
   const [first] = results;
   invariant(first !== undefined, "a linear layer has a piece");

@@ -107,15 +107,16 @@ describe.each(["fast", "precise"] as const)("%s", (numerics) => {
 
 it.each(["llama-4bit-g32", "qwen3-4bit-tied", "qwen2-8bit-bias"])("%s decodes to the bits of its prefill in every mode, alone and in a batch", async (name) => {
   const checkpoint = await openTiny(name);
-  const tokens = Array.from({ length: 24 }, () => random(checkpoint.spec.vocabSize));
+  const count = 301;
+  const tokens = Array.from({ length: count }, () => random(checkpoint.spec.vocabSize));
   for (const numerics of ["fast", "precise", "exact"] as const) {
-    const stage = await loadStage(checkpoint, numerics);
+    const stage = await loadStage(checkpoint, numerics, { contextMax: count });
     const whole = feed([stage], 0, tokens);
     expect(bits(feed([stage], 1, tokens, [1])) === bits(whole), numerics).toBe(true);
-    for (const slot of [2, 3, 4]) feed([stage], slot, tokens.slice(0, 23));
-    const batch = stage.forward([2, 3, 4].map((slot) => ({ slot, position: 23, rows: 1 })), stage.embed(Int32Array.from([tokens[23]!, tokens[23]!, 1])), () => {});
+    for (const slot of [2, 3, 4]) feed([stage], slot, tokens.slice(0, count - 1));
+    const batch = stage.forward([2, 3, 4].map((slot) => ({ slot, position: count - 1, rows: 1 })), stage.embed(Int32Array.from([tokens.at(-1)!, tokens.at(-1)!, 1])), () => {});
     const { hiddenSize } = checkpoint.spec;
-    expect(bits(batch.subarray(hiddenSize, 2 * hiddenSize)) === bits(whole.subarray(23 * hiddenSize)), `${numerics} in a batch`).toBe(true);
+    expect(bits(batch.subarray(hiddenSize, 2 * hiddenSize)) === bits(whole.subarray((count - 1) * hiddenSize)), `${numerics} in a batch`).toBe(true);
     stage.dispose();
   }
   await checkpoint.close();
