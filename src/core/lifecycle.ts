@@ -28,12 +28,14 @@ export class Lifecycle {
     this.#abort.abort(new Error(reason));
     for (let item = this.#stack.pop(); item; item = this.#stack.pop()) {
       const { name, timeoutMs } = item;
+      const stopped = new AbortController();
+      const late = sleep(timeoutMs, { unref: true, signal: stopped.signal }).then(() => this.#onProblem(`${name} did not stop within ${timeoutMs} ms`), () => undefined);
       try {
-        const stopping = Promise.resolve(item.stop());
-        const late = sleep(timeoutMs, { unref: true }).then(() => this.#onProblem(`${name} did not stop within ${timeoutMs} ms`));
-        await Promise.race([stopping, late]);
+        await Promise.race([Promise.resolve(item.stop()), late]);
       } catch (error) {
         this.#onProblem(`${name} failed to stop: ${error instanceof Error ? error.message : String(error)}`);
+      } finally {
+        stopped.abort();
       }
     }
   }

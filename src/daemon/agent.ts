@@ -86,6 +86,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   }
 
   async function compose({ onReplaced }: AgentOptions, life: Lifecycle): Promise<Agent> {
+    // Stopped last: the worker beside us computes on for as long as this file names a living agent.
+    life.onStop("run file", () => removeRunFile(home, "agent", process.pid));
+
     // --- who we are, and whom we trust
     const cluster = await foundCluster(home, { name: config.cluster_name, deviceId: config.device_id, clock });
     await renewIfDue(home, cluster, clock);
@@ -245,7 +248,6 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     const admin = await startAdminServer(home, { drain: (draining) => clusterDriver.input({ kind: "drain", draining }) });
     life.onStop("admin socket", () => admin.close());
     announceSelf(home, "agent", { incarnation: String(core.view(clock.now()).incarnation), port: config.agent_port, httpPort: config.http_port });
-    life.onStop("run file", () => removeRunFile(home, "agent", process.pid));
 
     // --- go
     supervisor.start();
