@@ -152,7 +152,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       now: clock.now(),
       wallMs: clock.wallMs(),
     });
-    const links = new PeerLinks({ transport, anyMember: anyMemberName(trust.cluster.clusterId), trustDigest: () => trust.digest, log });
+    const links = new PeerLinks({ transport, anyMember: anyMemberName(trust.cluster.clusterId), trustDigest: () => trust.digest, onRefused: (nodeId) => clusterDriver.input({ kind: "refused", nodeId }), log });
     life.onStop("links", () => links.close());
     const clusterDriver: ClusterDriver = new ClusterDriver({
       core, clock, links, home, log, tickIntervalMs: clusterDefaults.tickIntervalMs,

@@ -4,6 +4,7 @@
  */
 import grpc from "@grpc/grpc-js";
 import { dialTarget } from "../../core/dial.js";
+import type { NodeId } from "../../core/ids.js";
 import type { Log } from "../../core/log.js";
 import { type Transport, peerName } from "../../core/transport.js";
 import { agentServices } from "../security/rpc.js";
@@ -32,16 +33,19 @@ export class PeerLinks {
   readonly #Client: grpc.ServiceClientConstructor;
   readonly #anyMember: string;
   readonly #trustDigest: () => string;
+  readonly #onRefused: (node: NodeId) => void;
   readonly #log: Log;
 
   /**
    * @param options.anyMember the DNS name that every member's certificate carries: for addresses whose node id is not known yet.
    * @param options.trustDigest of this node's trust records, told with every message.
+   * @param options.onRefused a peer's machine is there and nobody listens on its agent's port.
    */
-  constructor(options: { readonly transport: Transport; readonly anyMember: string; readonly trustDigest: () => string; readonly log: Log }) {
+  constructor(options: { readonly transport: Transport; readonly anyMember: string; readonly trustDigest: () => string; readonly onRefused: (node: NodeId) => void; readonly log: Log }) {
     this.#transport = options.transport;
     this.#anyMember = options.anyMember;
     this.#trustDigest = options.trustDigest;
+    this.#onRefused = options.onRefused;
     this.#log = options.log;
     this.#Client = agentServices().Agent;
   }
@@ -53,7 +57,9 @@ export class PeerLinks {
     if (key === undefined || to.addresses.length === 0) return;
     let link = this.#links.get(key);
     if (!link) {
-      link = new PeerLink(this.#Client, this.#transport, to.nodeId === undefined ? this.#anyMember : peerName(to.nodeId));
+      const { nodeId } = to;
+      const onRefused = () => { if (nodeId !== undefined) this.#onRefused(nodeId); };
+      link = new PeerLink(this.#Client, this.#transport, nodeId === undefined ? this.#anyMember : peerName(nodeId), onRefused);
       this.#links.set(key, link);
     }
     link.send({ json, trustDigest: this.#trustDigest() }, to.addresses);
@@ -80,6 +86,7 @@ class PeerLink {
   readonly #Client: grpc.ServiceClientConstructor;
   readonly #transport: Transport;
   readonly #name: string;
+  readonly #onRefused: () => void;
   #target = "";
   #client: RawAgentClient | undefined;
   #call: DeliverCall | undefined;
@@ -87,10 +94,11 @@ class PeerLink {
   #pending = 0;
   usedAt = performance.now();
 
-  constructor(client: grpc.ServiceClientConstructor, transport: Transport, name: string) {
+  constructor(client: grpc.ServiceClientConstructor, transport: Transport, name: string, onRefused: () => void) {
     this.#Client = client;
     this.#transport = transport;
     this.#name = name;
+    this.#onRefused = onRefused;
   }
 
   send(envelope: ClusterEnvelope, addresses: readonly string[]): void {
@@ -119,8 +127,11 @@ class PeerLink {
     }
     this.#pending = 0;
     this.#calledAt = this.usedAt;
-    const call = this.#client.deliver(() => {
-      if (this.#call === call) this.#call = undefined;
+    const call = this.#client.deliver((error) => {
+      if (this.#call !== call) return;
+      this.#call = undefined;
+      // gRPC has no other word for it than the system's own in its text.
+      if (error?.details.includes("ECONNREFUSED")) this.#onRefused();
     });
     // The callback above tells; without a listener the stream's own error would end the process.
     call.on("error", () => undefined);
