@@ -31,11 +31,11 @@ function overTheWire(message: ClusterMessage): ClusterMessage {
   return JSON.parse(json) as ClusterMessage;
 }
 
-/** More actors of a node (scheduler, front door, supervisor) plug in here: they see its effects and inputs, and end with its process. */
+/** More actors of a node (scheduler, front door) plug in here: they see its effects, and end with its process. */
 export interface Actor {
-  effect?(effect: ClusterEffect, now: number): void;
+  effect?(effect: ClusterEffect): void;
   /** After every input. */
-  settled?(now: number): void;
+  settled?(): void;
   crashed?(): void;
 }
 
@@ -170,6 +170,13 @@ export class Machine {
     this.#world.network.send(other.index, this.index, () => this.input({ kind: "introduction", address, source: "mdns", nodeId: id, clusterId: "cluster", clusterName: "home" }));
   }
 
+  /** The agent's process does it now, or when it goes on. */
+  whenRunning(action: () => void): void {
+    if (this.#backlog) this.#backlog.push(action);
+    else if (this.core) action();
+  }
+  get process(): number { return this.#process; }
+
   /** From the network or from this machine's own devices; waits while the process stands still. */
   input(input: ClusterInput): void {
     if (this.#backlog) { this.#backlog.push(() => this.input(input)); return; }
@@ -179,7 +186,7 @@ export class Machine {
       this.#execute(effect);
       if (process !== this.#process) return;
     }
-    for (const actor of this.actors) actor.settled?.(this.#world.agenda.now);
+    for (const actor of this.actors) actor.settled?.();
   }
 
   #execute(effect: ClusterEffect): void {
@@ -197,7 +204,7 @@ export class Machine {
       case "stepDown": this.#world.rules.stepsDown(this, effect.epoch, effect.cause); break;
       case "event": this.#world.event(this, effect.event); break;
     }
-    for (const actor of this.actors) actor.effect?.(effect, this.#world.agenda.now);
+    for (const actor of this.actors) actor.effect?.(effect);
   }
 
   #send(addresses: readonly string[], to: NodeId | undefined, message: ClusterMessage): void {
@@ -267,7 +274,7 @@ export class Machine {
   }
 
   #config(): ClusterConfig {
-    return { ...clusterDefaults, planner: { ...plannerDefaults, use: this.#scenario.use, slots: 4, batchMax: 2, contextMax: 128, contextMin: 16 } };
+    return { ...clusterDefaults, planner: { ...plannerDefaults, use: this.#scenario.use, slots: 4, batchMax: 2, contextMax: 128, contextMin: 128 } };
   }
 
   #model(): ModelShape {

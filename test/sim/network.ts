@@ -2,6 +2,8 @@
 import type { Agenda } from "./agenda.js";
 import type { Random } from "./random.js";
 
+const RETRANSMIT_MS = 200;
+
 export class Network {
   readonly #agenda: Agenda;
   readonly #random: Random;
@@ -59,6 +61,14 @@ export class Network {
     if (this.loss.length > 0 && random.chance(Math.max(...this.loss))) return;
     this.#later(deliver);
     if (this.duplicates.length > 0 && random.chance(Math.max(...this.duplicates))) this.#later(deliver);
+  }
+
+  /** How long a piece of a stream takes over a working link; what is lost is sent again. */
+  transit(from: number, to: number): number {
+    if (from === to) return 0;
+    const upToMs = this.delays.length > 0 ? Math.max(...this.delays) : this.#delayMs;
+    const resent = this.loss.length > 0 && this.#random.chance(Math.max(...this.loss)) ? RETRANSMIT_MS : 0;
+    return this.#random.between(0.05, upToMs) + resent;
   }
 
   #later(deliver: () => void): void {

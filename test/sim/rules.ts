@@ -114,13 +114,18 @@ export class Rules {
         continue;
       }
       if (view.plan?.version !== leading.plan?.version) return `${machine.name} has plan ${view.plan?.version}, ${leader.name} has plan ${leading.plan?.version}`;
+      // A node that cannot reach the leader itself says so, and serves nobody.
+      if (machine !== leader && !this.#bothWays(machine.index, leader.index)) {
+        if (view.ready) return `${machine.name} cannot reach ${leader.name}, and does not say so`;
+        continue;
+      }
       if (!view.ready) return `${machine.name} is not ready: ${view.notReady.join("; ")}`;
     }
     const plan = leading.plan;
     if (plan) {
       const foreign = plan.ranks.find((rank) => !component.some((machine) => machine.id === rank.nodeId));
       if (foreign) return `plan ${plan.version} gives a stage to ${foreign.deviceId}, which is not there`;
-      const broken = plan.ranks.find((rank, index) => { const next = plan.ranks[(index + 1) % plan.ranks.length]; return next && next !== rank && !this.#world.network.linked(machineOf(component, rank.nodeId), machineOf(component, next.nodeId)); });
+      const broken = plan.ranks.find((rank, index) => { const next = plan.ranks[(index + 1) % plan.ranks.length]; return next && next !== rank && !this.#bothWays(machineOf(component, rank.nodeId), machineOf(component, next.nodeId)); });
       if (broken) return `the ring of plan ${plan.version} uses a broken link after ${broken.deviceId}`;
       const whole = component.every((a) => component.every((b) => a === b || this.#world.network.linked(a.index, b.index)));
       const able = component.filter((machine) => !viewOf(machine).draining).length;
@@ -128,6 +133,8 @@ export class Rules {
     }
     return undefined;
   }
+
+  #bothWays(a: number, b: number): boolean { return this.#world.network.linked(a, b) && this.#world.network.linked(b, a); }
 
   #allHaveRoom(component: readonly Machine[]): boolean {
     const { machines, layerBytes } = this.#world.scenario;

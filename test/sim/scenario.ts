@@ -31,6 +31,15 @@ export interface MachineSpec {
   readonly localRank: number | undefined;
 }
 
+/** A client asks at a machine's front door. */
+export interface Question {
+  readonly at: number;
+  readonly machine: number;
+  readonly promptLength: number;
+  readonly maxTokens: number;
+  readonly seed: number;
+}
+
 export interface Scenario {
   readonly seed: number;
   readonly machines: readonly MachineSpec[];
@@ -42,6 +51,10 @@ export interface Scenario {
   readonly calm: boolean;
   readonly use: "all" | "fastest";
   readonly faults: readonly Fault[];
+  /** Answers that stream meanwhile. */
+  readonly questions: readonly Question[];
+  /** How the engines rebuild a sequence. */
+  readonly replay: "prefill" | "decode";
   /** From here on nothing new happens. */
   readonly quietAt: number;
   /** Stays broken after `quietAt`. */
@@ -51,6 +64,16 @@ export interface Scenario {
 const FAULT_WINDOW_MS = 12_000;
 /** Before the first fault: long enough to elect, plan and load. */
 const CALM_FROM_MS = 6_000;
+
+/** The scenario of a seed, with answers streaming through it. */
+export function streamingScenarioOf(seed: number): Scenario {
+  const scenario = scenarioOf(seed);
+  const random = new Random(seed, 3);
+  const questions = Array.from({ length: random.int(1, 8) }, (): Question => ({
+    at: random.int(2_000, Math.min(scenario.quietAt, 16_000)), machine: random.int(0, scenario.machines.length - 1), promptLength: random.int(1, 30), maxTokens: random.int(3, 80), seed: random.int(0, 1_000),
+  }));
+  return { ...scenario, questions, replay: random.pick(["prefill", "decode"]) };
+}
 
 export function scenarioOf(seed: number): Scenario {
   const random = new Random(seed, 1);
@@ -69,7 +92,7 @@ export function scenarioOf(seed: number): Scenario {
   const scarred = random.next();
   const [a, b] = twoOf(random, count);
   return {
-    seed, machines, calm, faults,
+    seed, machines, calm, faults, questions: [], replay: "prefill",
     layerCount: random.int(4, 12), layerBytes: random.pick([5, 10, 10, 20, 40]),
     delayMs: random.pick([1, 1, 5, 50]), use: random.chance(0.15) ? "fastest" : "all",
     quietAt: calm ? CALM_FROM_MS + FAULT_WINDOW_MS : Math.max(...faults.map(endOf), ...machines.map((machine) => machine.startAt), 3_000),

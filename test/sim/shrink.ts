@@ -28,6 +28,10 @@ export function shrink(scenario: Scenario, rule: string, bug: Bug): { readonly s
         else from += size;
       }
     }
+    for (let at = 0; at < best.questions.length;) {
+      if (attempt({ ...best, questions: best.questions.filter((_, index) => index !== at) })) progress = true;
+      else at += 1;
+    }
     while (best.machines.length > 2 && attempt(withoutLast(best))) progress = true;
     if (best.scar.kind !== "none" && attempt({ ...best, scar: { kind: "none" } })) progress = true;
     const simple = best.machines.map((machine) => ({ ...machine, cores: 4, localRank: undefined }));
@@ -48,5 +52,5 @@ function withoutLast(scenario: Scenario): Scenario {
   const count = scenario.machines.length - 1;
   const there = (fault: Fault) => Object.entries(fault).every(([key, value]) => !machineKeys.has(key) || Number(value) < count);
   const scar = (scenario.scar.kind === "cut" || scenario.scar.kind === "oneway") && (scenario.scar.a >= count || scenario.scar.b >= count) ? { kind: "none" as const } : scenario.scar;
-  return requiet({ ...scenario, machines: scenario.machines.slice(0, count), faults: scenario.faults.filter(there), scar });
+  return requiet({ ...scenario, machines: scenario.machines.slice(0, count), faults: scenario.faults.filter(there), questions: scenario.questions.filter((question) => question.machine < count), scar });
 }

@@ -2,11 +2,12 @@
  * A worker beside its agent: another process, with its own durable record of the highest epoch it accepted. It loads the stage that it
  * is asked for, refuses older terms, and may crash, hang or fail to load.
  */
-import { type Epoch, compareEpochs, epochZero } from "../../src/core/ids.js";
+import { type Epoch, compareEpochs, epochZero, sameEpoch } from "../../src/core/ids.js";
 import type { LayerRange } from "../../src/model/spec.js";
 import type { LoadedStage, WorkerFacts } from "../../src/daemon/membership/facts.js";
 import type { Plan, PlanRank } from "../../src/daemon/planner/plan.js";
 import type { Agenda } from "./agenda.js";
+import { SimStage } from "./sim-stage.js";
 
 const RESTART_MS = 150;
 const LOAD_MS_PER_LAYER = 30;
@@ -29,6 +30,9 @@ export class SimWorker {
   #phase: WorkerFacts["phase"] = "absent";
   #loaded: LoadedStage | undefined;
   #layers: LayerRange | undefined;
+  #stage: SimStage | undefined;
+  /** Newest stage asked for in this life. */
+  #wanted: Plan | undefined;
   #loading = 0;
   #loadFails = false;
   #unhealthy = false;
@@ -42,6 +46,10 @@ export class SimWorker {
   }
 
   get accepted(): Epoch { return this.#accepted; }
+  /** The process answers. */
+  get up(): boolean { return this.#phase !== "absent" && !this.#unhealthy; }
+  get life(): number { return this.#life; }
+  get stage(): SimStage | undefined { return this.#phase === "idle" && !this.#unhealthy ? this.#stage : undefined; }
   get loaded(): LoadedStage | undefined { return this.#phase === "idle" ? this.#loaded : undefined; }
 
   facts(): WorkerFacts {
@@ -58,6 +66,8 @@ export class SimWorker {
     if (this.#phase === "absent" || this.#unhealthy || !rank) return;
     const order = compareEpochs(plan.epoch, this.#accepted);
     if (order < 0 && !this.#hooks.acceptsOlder) { this.#hooks.changed(); return; }
+    if (this.#wanted && sameEpoch(this.#wanted.epoch, plan.epoch) && plan.version < this.#wanted.version) return;
+    this.#wanted = plan;
     if (order !== 0) { this.#hooks.accepted(this.#accepted, plan.epoch); this.#accepted = plan.epoch; }
     this.#loading += 1;
     const mine = this.#loading;
@@ -73,6 +83,8 @@ export class SimWorker {
       else {
         this.#phase = "idle";
         this.#layers = rank.layers;
+        // A new plan finds every slot empty, also when the layers were there already.
+        this.#stage = new SimStage(plan.epoch, plan.version);
         this.#loaded = { epoch: plan.epoch, planVersion: plan.version, layers: rank.layers };
       }
       this.#hooks.changed();
@@ -84,6 +96,7 @@ export class SimWorker {
     this.#phase = "empty";
     this.#loaded = undefined;
     this.#layers = undefined;
+    this.#wanted = undefined;
     this.#hooks.changed();
   }
 
@@ -93,6 +106,7 @@ export class SimWorker {
     this.#phase = "absent";
     this.#loaded = undefined;
     this.#layers = undefined;
+    this.#wanted = undefined;
     this.#hooks.changed();
   }
 

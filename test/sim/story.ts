@@ -17,7 +17,7 @@ export interface Story {
 export function tell({ machines, faults = [], localRanks = [], startAt = [], budgetMegabytes = 400, scar = { kind: "none" } }: Story): string {
   const lines: string[] = [];
   const scenario: Scenario = {
-    seed: 1, calm: false, layerCount: 12, layerBytes: 10, delayMs: 1, use: "all", scar, faults,
+    seed: 1, calm: false, layerCount: 12, layerBytes: 10, delayMs: 1, use: "all", scar, faults, questions: [], replay: "prefill",
     machines: Array.from({ length: machines }, (_, index) => ({ startAt: startAt[index] ?? 0, cores: 8, budgetBytes: budgetMegabytes, localRank: localRanks[index] })),
     quietAt: Math.max(6_000, ...faults.map((fault) => endOf(fault) + 1_000)),
   };

@@ -4,12 +4,14 @@ import { InvariantViolation } from "../../src/core/invariant.js";
 import { Agenda } from "./agenda.js";
 import { type Bug, noBug } from "./bugs.js";
 import { eventText } from "./event-text.js";
+import { DoorActor } from "./door-actor.js";
 import { Machine } from "./machine.js";
 import { Network } from "./network.js";
 import { Random } from "./random.js";
 import { Rules, viewOf } from "./rules.js";
 import { Violation } from "./violation.js";
-import { type Fault, LEAVE_PATIENCE_MS, type Scenario } from "./scenario.js";
+import { RingActor } from "./ring-actor.js";
+import { type Fault, LEAVE_PATIENCE_MS, type Question, type Scenario } from "./scenario.js";
 
 /** The cluster must have come to rest this long after the last fault, */
 export const SETTLE_MS_MAX = 30_000;
@@ -20,6 +22,8 @@ const LOOK_EVERY_MS = 400;
 const LOOKS = 3;
 const LOOKS_LONG = 12;
 
+/** Answers still open when the cluster has come to rest are complete this long after. */
+const ANSWER_MS_MAX = 60_000;
 const DISCOVERY_MS = 5_000;
 
 export interface Outcome {
@@ -40,6 +44,10 @@ export class World {
   readonly network: Network;
   readonly machines: readonly Machine[];
   readonly rules: Rules;
+  /** Milliseconds of each interruption of an answer. */
+  readonly recoveries: number[] = [];
+  readonly #rings: readonly RingActor[];
+  readonly #doors: readonly DoorActor[];
   readonly #sink: TraceSink | undefined;
   #leaving = 0;
 
@@ -50,6 +58,9 @@ export class World {
     this.network = new Network(this.agenda, this.random, scenario.machines.length, scenario.delayMs);
     this.rules = new Rules(this);
     this.machines = scenario.machines.map((_, index) => new Machine(this, scenario, index, bug));
+    this.#rings = scenario.questions.length === 0 ? [] : this.machines.map((machine) => new RingActor(this, machine, scenario.replay));
+    for (const [index, ring] of this.#rings.entries()) this.#machine(index).actors.push(ring);
+    this.#doors = scenario.questions.map((question, index) => this.#ask(question, index));
     for (const [index, { startAt }] of scenario.machines.entries()) this.agenda.at(startAt, () => this.#machine(index).boot());
     for (const fault of scenario.faults) this.agenda.at(fault.at, () => this.#begin(fault));
     this.agenda.at(DISCOVERY_MS, () => this.#discover());
@@ -66,6 +77,7 @@ export class World {
       while (this.#leaving > 0 && this.agenda.now < this.scenario.quietAt + LEAVE_PATIENCE_MS * 4) this.agenda.runUntil(this.agenda.now + LOOK_EVERY_MS);
       settledMs = this.#untilSettled();
       this.rules.frozen ??= this.#state();
+      this.#untilAnswered();
       this.agenda.runUntil(this.agenda.now + REST_MS);
       const why = this.rules.unsettled();
       if (why !== undefined) throw new Violation("stays settled", why);
@@ -112,6 +124,26 @@ export class World {
       if (looks >= (this.scenario.scar.kind === "cut" || this.scenario.scar.kind === "oneway" || this.scenario.use === "fastest" || this.scenario.machines.length > this.scenario.layerCount ? LOOKS_LONG : LOOKS)) return this.agenda.now - from;
     }
     throw new Violation("settles", `${why ?? "it keeps changing"}, ${SETTLE_MS_MAX / 1_000} s after the last fault`);
+  }
+
+  #ask({ at, machine: index, promptLength, maxTokens, seed }: Question, number: number): DoorActor {
+    const machine = this.#machine(index);
+    const prompt = Array.from({ length: promptLength }, (_, place) => (seed * 7 + place * 13) % 40);
+    const sampling = { temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map<number, number>(), seed };
+    const door = new DoorActor(this, machine, { requestId: `answer ${number}`, modelId: "model", prompt, emitted: [], sampling, maxTokens, stopTokens: [39] });
+    this.agenda.at(at, () => { machine.actors.push(door); door.start(); });
+    return door;
+  }
+
+  /** The scheduler of a machine. */
+  ring(machine: Machine): RingActor { return this.#rings[machine.index] as RingActor; }
+
+  #untilAnswered(): void {
+    const open = () => this.#doors.filter((door) => !door.done && door.machine.running && viewOf(door.machine).ready);
+    const until = this.agenda.now + ANSWER_MS_MAX;
+    while (open().length > 0 && this.agenda.now < until) this.agenda.runUntil(this.agenda.now + LOOK_EVERY_MS);
+    const [late] = open();
+    if (late) throw new Violation("every answer is completed", `${late.name} at ${late.machine.name} has ${late.progress} ${ANSWER_MS_MAX / 1_000} s after the cluster came to rest`);
   }
 
   #state(): string {

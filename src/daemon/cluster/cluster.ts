@@ -53,7 +53,7 @@ export class ClusterCore implements ClusterMachine {
     const { term, standing } = election;
     return buildView({
       identity, incarnation: outbox.incarnation, config, facts: facts.current, members, destination: (member) => outbox.destination(member), term, standing, plan,
-      planless: term && factsOf(term.nodeId)?.facts?.planless?.why, missing: plan ? missing(plan, factsOf) : [], doubt: doubt.level, foreign: foreigners.seen(now), now,
+      planless: term && factsOf(term.nodeId)?.facts?.planless?.why, leaderUnreachable: this.#state.leaderUnreachable(), missing: plan ? missing(plan, factsOf) : [], doubt: doubt.level, foreign: foreigners.seen(now), now,
     });
   }
 

@@ -66,7 +66,7 @@ export class Plans {
 
   watchReadiness(now: number): void {
     const { plan, factsOf, latestAt, election } = this.#state;
-    const ready = plan !== undefined && isReady(plan, factsOf) ? plan : undefined;
+    const ready = plan !== undefined && this.#state.leaderUnreachable() === undefined && isReady(plan, factsOf) ? plan : undefined;
     if (ready === this.#readyAs) return;
     this.#readyAs = ready;
     if (ready) this.#state.event({ kind: "ready", epoch: ready.epoch, version: ready.version, sincePlanMs: now - latestAt });

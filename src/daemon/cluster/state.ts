@@ -103,6 +103,14 @@ export class ClusterState {
     return term && this.latest && this.latest !== this.revoked && sameEpoch(this.latest.epoch, term) ? this.latest : undefined;
   }
 
+  /** Name of the leader when the link to it is broken in either direction, although it is alive. */
+  leaderUnreachable(): string | undefined {
+    const { term } = this.election;
+    const leader = term && this.membership.find(term.nodeId);
+    if (!leader || !(this.facts.current.unheard.includes(leader.id) || leader.facts?.unheard.includes(this.selfId))) return undefined;
+    return leader.facts?.deviceId ?? leader.id;
+  }
+
   electorate(): Electorate {
     const complete = this.expected.length > 0 && this.expected.every((id) => this.membership.find(id)?.state === "alive");
     return { members: this.members, self: this.facts.current, doubt: this.doubt.level, complete };

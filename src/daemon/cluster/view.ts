@@ -19,6 +19,8 @@ export interface ViewInput {
   readonly plan: Plan | undefined;
   /** Why the leader has no plan. */
   readonly planless: string | undefined;
+  /** Name of the leader, when the link to it is broken: then this node's front door cannot serve. */
+  readonly leaderUnreachable: string | undefined;
   /** Why the plan cannot compute. */
   readonly missing: readonly string[];
   readonly doubt: number;
@@ -47,9 +49,9 @@ export function buildView(input: ViewInput): ClusterView {
   };
 }
 
-function reasons({ term, plan, planless, missing }: ViewInput): readonly string[] {
+function reasons({ term, plan, planless, missing, leaderUnreachable }: ViewInput): readonly string[] {
   if (!term) return ["no leader: an election takes seconds"];
-  if (plan) return missing;
+  if (plan) return leaderUnreachable === undefined ? missing : [`${leaderUnreachable} leads, but cannot be reached from here; other machines serve`, ...missing];
   return [planless ?? `the leader has made no plan under epoch ${epochText(term)} yet`];
 }
 

@@ -1,6 +1,7 @@
 /**
  * In which order machines form the ring. Whoever held a stage keeps its place, so that few layers move; newcomers come last.
- * A machine must hear its predecessor; where links are broken, an order is sought that avoids them, leaving out as few machines as possible.
+ * Neighbours must hear each other, both ways, because a stream between them needs both; where links are broken, an order is sought that
+ * avoids them, leaving out as few machines as possible.
  */
 import type { NodeId } from "../../core/ids.js";
 import type { Device } from "./plan.js";
@@ -34,22 +35,20 @@ export function orderRing(devices: readonly Device[], previous: readonly NodeId[
   return { devices: [leader], leftOut: others };
 }
 
-const hears = (device: Device, predecessor: Device): boolean => !device.unheard.includes(predecessor.nodeId);
+const linked = (a: Device, b: Device): boolean => !a.unheard.includes(b.nodeId) && !b.unheard.includes(a.nodeId);
 
-function broken(device: Device, all: readonly Device[]): number {
-  return all.reduce((count, other) => count + Number(!hears(device, other)) + Number(!hears(other, device)), 0);
-}
+const broken = (device: Device, all: readonly Device[]): number => all.reduce((count, other) => count + Number(!linked(device, other)), 0);
 
-/** The first order in which everybody hears its predecessor, trying the given one first. */
+/** The first order in which all neighbours are linked, trying the given one first. */
 function arrange(leader: Device, others: readonly Device[]): readonly Device[] | undefined {
   let tries = 0;
   const extend = (ring: readonly Device[], rest: readonly Device[]): readonly Device[] | undefined => {
     const last = ring.at(-1) ?? leader;
-    if (rest.length === 0) return ring.length === 1 || hears(leader, last) ? ring : undefined;
+    if (rest.length === 0) return ring.length === 1 || linked(leader, last) ? ring : undefined;
     for (const next of rest) {
       tries += 1;
       if (tries > TRIES_MAX) return undefined;
-      if (!hears(next, last)) continue;
+      if (!linked(next, last)) continue;
       const found = extend([...ring, next], rest.filter((device) => device !== next));
       if (found) return found;
     }

@@ -31,7 +31,7 @@ export interface Device {
   readonly weightBytesPerSecond?: number;
   /** `host:port` of its worker, best first. */
   readonly workerAddresses: readonly string[];
-  /** Members whose messages it does not get: nobody of them may be its predecessor in the ring. */
+  /** Members whose messages it does not get: none of them may be its neighbour in the ring. */
   readonly unheard: readonly NodeId[];
 }
 
