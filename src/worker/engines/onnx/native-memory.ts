@@ -31,8 +31,8 @@ export interface Libc {
   unmap(address: bigint, byteLength: number): void;
   /** Gives whole pages of an anonymous region back to the system; their content is lost. */
   discard(address: bigint, byteLength: number): void;
-  /** One byte a page: odd when the page is in memory. */
-  residentPages(address: bigint, byteLength: number): Uint8Array;
+  /** Lets go of a file map's pages: they stay in the system's cache and come back when touched. */
+  release(address: bigint, byteLength: number): void;
   /** Sets a variable of the process itself: `process.env` of a worker thread is only a copy. */
   setEnvironment(name: string, value: string): void;
   /** Asks malloc to return what it does not use (glibc only). */
@@ -45,7 +45,6 @@ export function openLibc(): Libc {
   const mmap = library.func("mmap", "void *", ["void *", "size_t", "int", "int", "int", "int64_t"]);
   const munmap = library.func("munmap", "int", ["void *", "size_t"]);
   const madvise = library.func("madvise", "int", ["void *", "size_t", "int"]);
-  const mincore = library.func("mincore", "int", ["void *", "size_t", "void *"]);
   const memcpy = library.func("memcpy", "void *", ["void *", "void *", "size_t"]);
   const setenv = library.func("setenv", "int", ["str", "str", "int"]);
   const getpagesize = library.func("getpagesize", "int", []);
@@ -80,12 +79,7 @@ export function openLibc(): Libc {
       const end = (address + BigInt(byteLength)) / page * page;
       if (end > first) madvise(first, Number(end - first), linux ? adviseDontNeed : adviseFree);
     },
-    residentPages(address, byteLength) {
-      invariant(address % BigInt(pageBytes) === 0n, "residency is asked for whole pages");
-      const pages = new Uint8Array(Math.ceil(byteLength / pageBytes));
-      mincore(address, byteLength, pages);
-      return pages;
-    },
+    release(address, byteLength) { madvise(address, byteLength, adviseDontNeed); },
     setEnvironment(name, value) { setenv(name, value, 1); },
     trim() { if (mallocTrim) mallocTrim(0); },
   };

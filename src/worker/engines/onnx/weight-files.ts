@@ -63,6 +63,11 @@ export class WeightFiles {
     return out;
   }
 
+  /** What was read no longer counts as this process's memory. */
+  release(): void {
+    for (const { address, byteLength } of this.#maps.values()) this.#libc.release(address, byteLength);
+  }
+
   close(): void {
     for (const { address, byteLength } of this.#maps.values()) this.#libc.unmap(address, byteLength);
     this.#maps.clear();

@@ -90,12 +90,13 @@ export class WeightTable {
     }
   }
 
-  /** Gives the rebuilt sources' memory back. */
+  /** Gives the rebuilt sources' memory back, and the pages of the files that were read for them. */
   discard(names: ReadonlySet<string>): void {
     for (const name of names) {
       const entry = this.#entries.get(name);
       if (entry?.fill) this.#api.libc.discard(entry.address, entry.byteLength);
     }
+    this.files.release();
   }
 
   /** After every session that uses the table is gone. */
