@@ -16,6 +16,8 @@ export interface ChatWish {
   readonly choices: number;
   /** Alternatives to report; undefined: no logprobs at all. */
   readonly topLogprobs: number | undefined;
+  /** Waits behind the interactive ones. */
+  readonly batch?: boolean;
   /** What the protocol calls the conversation, for errors. */
   readonly param: string;
 }
@@ -62,6 +64,7 @@ export function chatJob(model: ServedModel, wish: ChatWish, id: string): ChatJob
         },
         maxTokens: answerTokensMax(model, prompt.tokens.length, wish.maxTokens, wish.param),
         stopTokens: sampling.ignore_eos ? [] : stopTokens,
+        ...(wish.batch && { priority: "batch" }),
       },
     },
   };

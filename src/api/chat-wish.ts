@@ -25,6 +25,7 @@ export function chatWish(request: ChatRequest): ChatWish {
     stops: stopStrings(request.stop),
     choices: request.n ?? 1,
     topLogprobs: request.logprobs ? request.top_logprobs ?? 0 : undefined,
+    batch: request.service_tier === "flex",
     param: "messages",
   };
 }

@@ -13,6 +13,8 @@ export interface ApiOptions {
   readonly streamFlushTimeoutMs: number;
   /** Bound on the arrival of a request's headers and body. */
   readonly receiveTimeoutMs: number;
+  /** minid's own, for `/openapi.json`. */
+  readonly version: string;
 }
 
 export const apiDefaults: ApiOptions = Object.freeze({
@@ -22,6 +24,7 @@ export const apiDefaults: ApiOptions = Object.freeze({
   streamBufferBytesMax: 1 << 20,
   streamFlushTimeoutMs: 30_000,
   receiveTimeoutMs: 60_000,
+  version: "0",
 });
 
 /** Bounds that are part of the API rather than of a machine's size. */

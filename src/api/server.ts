@@ -19,10 +19,11 @@ import { healthRoutes } from "./routes/health.js";
 import { messagesRoutes } from "./routes/messages.js";
 import { metricsRoute } from "./routes/metrics.js";
 import { modelsRoutes } from "./routes/models.js";
+import { openApiRoute } from "./routes/openapi.js";
 import { responsesRoutes } from "./routes/responses.js";
 import { tokenizeRoutes } from "./routes/tokenize.js";
 
-const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute];
+const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute, openApiRoute];
 
 export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
   const context: RouteContext = { clock: systemClock, observer: noObserver, ...deps, options: { ...apiDefaults, ...options } };

@@ -239,7 +239,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       generator: resuming, log, clock, observer: metrics,
       models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
       status: snapshotStatusSource(status, async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() })),
-    }, { bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms });
+    }, { bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms, version });
     life.onStop("front door", () => { http.server.closeAllConnections(); });
     await http.listen({ host: config.http_host, port: config.http_port }).catch((error: NodeJS.ErrnoException) => {
       throw new MinidError("port_in_use", `cannot listen on ${config.http_host}:${config.http_port} (${error.code ?? error.message}): is another minid running? Otherwise choose another http_port`);

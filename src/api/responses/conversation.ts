@@ -23,6 +23,7 @@ export function responsesWish(request: ResponsesRequest, before: readonly ChatMe
     stops: [],
     choices: 1,
     topLogprobs: undefined,
+    batch: request.service_tier === "flex",
     param: "input",
   };
 }

@@ -16,7 +16,6 @@ const withoutEffect = {
   user: z.string().nullish(),
   metadata: z.record(z.string(), z.unknown()).nullish(),
   store: z.boolean().nullish(),
-  service_tier: z.string().nullish(),
   safety_identifier: z.string().nullish(),
   prompt_cache_key: z.string().nullish(),
   prompt_cache_retention: z.string().nullish(),
@@ -40,6 +39,8 @@ export const chatRequestSchema = z.strictObject({
   ...toolsFields,
   response_format: responseFormatSchema.nullish(),
   structured_outputs: structuredOutputsSchema.nullish(),
+  /** `flex` waits behind the requests of other tiers. */
+  service_tier: z.string().nullish(),
   reasoning_effort: z.enum(["none", "minimal", "low", "medium", "high", "xhigh"]).nullish(),
   /** As vLLM has it: variables of the chat template, `enable_thinking`. */
   chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),

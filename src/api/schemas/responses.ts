@@ -53,11 +53,11 @@ export const responsesRequestSchema = z.strictObject({
   store: z.boolean().nullish(),
   background: z.literal(false, { error: "work in the background is not supported." }).nullish(),
   truncation: z.enum(["disabled", "auto"]).nullish(),
+  service_tier: z.string().nullish(),
   // No effect on the answer.
   metadata: z.record(z.string(), z.unknown()).nullish(),
   user: z.string().nullish(),
   include: z.array(z.string()).nullish(),
-  service_tier: z.string().nullish(),
   safety_identifier: z.string().nullish(),
   prompt_cache_key: z.string().nullish(),
   prompt_cache_retention: z.string().nullish(),

@@ -54,6 +54,12 @@ describe("POST /v1/chat/completions", () => {
     expect(Number.isSafeInteger(generator.requests[1]!.sampling.seed)).toBe(true);
   });
 
+  it("lets requests of the flex tier wait behind the others", async () => {
+    const generator = answering("ok");
+    for (const tier of ["auto", "flex"]) await postChat(frontDoor(model, generator), userSays("Hi", { service_tier: tier }));
+    expect(generator.requests.map((request) => request.priority)).toEqual([undefined, "batch"]);
+  });
+
   it("never gives two requests one id, whatever request id the client sends", async () => {
     const generator = answering("ok");
     const server = frontDoor(model, generator);
