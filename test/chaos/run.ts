@@ -108,6 +108,8 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
     await delay(random.chance(0.25) ? random.between(50, 1_500) : random.between(low, high));
     const fault = random.pick(kinds);
     if (fault.links && linksBroken) continue;
+    // Rolling means one after the other.
+    if (fault.name === "restart" && streams.away.size > 0) continue;
     const free = candidates(cluster, fault, streams.away);
     // Somebody must be left to answer.
     if (free.length === 0 || (fault.breaksFrontDoor && free.length < 2)) continue;
@@ -124,7 +126,8 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
     healing.add(healed);
     void healed.then(() => healing.delete(healed));
     // A worker's fault is over when it has struck; the node can be struck again, in the middle of its recovery too.
-    if (fault.name === "worker-kill") await healed;
+    if (fault.name === "worker-kill" || fault.name === "restart") await healed;
+    if (fault.name === "restart") await cluster.ready();
     if (problems.length > 0) throw problems[0];
   }
   await Promise.all(healing);

@@ -27,11 +27,16 @@ const probation = { initialMs: 20_000, factor: 2, maxMs: 600_000 };
 
 export const noCrashes: CrashRecord = Object.freeze({ inARow: 0, deaths: [], loopUntil: undefined, episodes: 0, loadNotBefore: millis(0) });
 
-export function afterDeath(record: CrashRecord, proven: boolean, now: Millis): CrashRecord {
-  const inARow = proven ? 1 : record.inARow + 1;
+/**
+ * @param life how far the dead worker came. One that died `untried`, while it only waited to be told what to load, says nothing about
+ * loading: else every death during a wait would make the next wait longer.
+ */
+export function afterDeath(record: CrashRecord, life: "proven" | "unproven" | "untried", now: Millis): CrashRecord {
+  const inARow = life === "proven" ? 1 : life === "unproven" ? record.inARow + 1 : record.inARow;
   const deaths = [...record.deaths, now].slice(-rateDeaths);
   const tooOften = deaths.length === rateDeaths && now - deaths[0]! < rateWindowMs;
   const looping = inARow >= loopDeaths || tooOften;
+  if (life === "untried" && !tooOften) return { ...record, deaths };
   return {
     inARow,
     deaths,

@@ -26,7 +26,7 @@ export function initialState(now: Millis): SupervisorState {
     target: undefined, worker: undefined,
     failures: 0, failingSince: now, excused: 0, lastError: "", starting: undefined,
     probe: { nextId: 1, outstanding: undefined, dueAt: now, lastAnsweredId: 0 },
-    load: { nextId: 1, running: undefined, refusals: 0, notBefore: now, error: "", needsProbeFrom: 0 },
+    load: { nextId: 1, running: undefined, refusals: 0, notBefore: now, error: "", needsProbeFrom: 0, triedIn: "" },
     killed: undefined, outage: undefined, crashes: noCrashes, restarts: 0,
     pace: { computeGapMs: 0, loadGapMs: 0, probeMs: 0 }, startedAt: now, reported: absentWorker,
   };
@@ -155,7 +155,7 @@ class Turn {
     if (!target || !worker || load.running || failures > 0 || killed) return;
     if (worker.reply.phase === "PHASE_DRAINING" || holds(worker.reply, target)) return;
     if (probe.lastAnsweredId < load.needsProbeFrom || this.#now < load.notBefore || this.#now < crashes.loadNotBefore) return;
-    this.#set({ load: { ...load, nextId: load.nextId + 1, running: { id: load.nextId, request: target } } });
+    this.#set({ load: { ...load, nextId: load.nextId + 1, running: { id: load.nextId, request: target }, triedIn: worker.reply.incarnation } });
     this.#effect({ kind: "load", id: load.nextId, request: target });
   }
 
@@ -169,7 +169,8 @@ class Turn {
   /** Another process answers: the one before is dead. */
   #successor(reply: ProbeReply): void {
     const { worker, killed, load, crashes, restarts } = this.state;
-    const after = afterDeath(crashes, worker?.proven ?? false, this.#now);
+    const untried = worker?.reply.phase === "PHASE_EMPTY" && load.triedIn !== worker.reply.incarnation;
+    const after = afterDeath(crashes, worker?.proven ? "proven" : untried ? "untried" : "unproven", this.#now);
     this.#found(worker?.lastAnswerAt ?? this.#now);
     const foundAt = this.state.outage?.foundAt ?? this.#now;
     this.#set({ crashes: after, restarts: restarts + 1, killed: undefined, load: { ...load, running: undefined, notBefore: this.#now, refusals: 0, error: "" } });

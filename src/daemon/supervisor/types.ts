@@ -65,6 +65,20 @@ export interface SeenWorker {
 /** Of the machine as measured: slow is not sick. Completed pauses only, decaying. */
 export interface Pace { readonly computeGapMs: number; readonly loadGapMs: number; readonly probeMs: number }
 
+export interface LoadState {
+  readonly nextId: number;
+  readonly running: { readonly id: number; readonly request: LoadRequest } | undefined;
+  /** Refusals in a row of this assignment. */
+  readonly refusals: number;
+  readonly notBefore: Millis;
+  /** Why the last one was refused. */
+  readonly error: string;
+  /** Answers to earlier probes are older than the outcome of the last load. */
+  readonly needsProbeFrom: number;
+  /** Incarnation of the worker that was last told to load. */
+  readonly triedIn: string;
+}
+
 export interface SupervisorState {
   readonly target: LoadRequest | undefined;
   readonly worker: SeenWorker | undefined;
@@ -77,7 +91,7 @@ export interface SupervisorState {
   /** Since when the run file's process has been alive without ever answering. */
   readonly starting: { readonly incarnation: string; readonly since: Millis } | undefined;
   readonly probe: { readonly nextId: number; readonly outstanding: number | undefined; readonly dueAt: Millis; readonly lastAnsweredId: number };
-  readonly load: { readonly nextId: number; readonly running: { readonly id: number; readonly request: LoadRequest } | undefined; readonly refusals: number; readonly notBefore: Millis; readonly error: string; readonly needsProbeFrom: number };
+  readonly load: LoadState;
   readonly killed: { readonly incarnation: string; readonly reason: KillReason; readonly at: Millis } | undefined;
   readonly outage: { readonly healthyAt: Millis; readonly foundAt: Millis; readonly answeredAt: Millis | undefined } | undefined;
   readonly crashes: CrashRecord;

@@ -94,6 +94,8 @@ export class World {
   kill(why: string): void {
     if (!this.process) return;
     this.log(`worker ${this.process.pid} dies (${why})`);
+    // The stream of a load breaks with its worker.
+    if (this.process.loading) this.#loadEnded(this.process.loading.id, { kind: "lost" });
     this.process = undefined;
     this.#restartAt = this.restarts ? this.now + restartMs : undefined;
   }

@@ -117,6 +117,19 @@ describe("a worker that dies", () => {
     }
   });
 
+  it("while it waits for its backoff to pass does not wait longer for that", () => {
+    const world = new World();
+    world.loadBehaviour = "dies";
+    world.assign(request(1));
+    expect(world.runUntil(() => world.state.crashes.inARow === 4, 60_000)).toBe(true);
+    const { loadNotBefore } = world.state.crashes;
+    world.loadBehaviour = "loads";
+    world.kill("somebody's kill -9");
+    expect(world.runUntil(() => world.state.worker?.reply.incarnation === world.process?.incarnation, 5_000)).toBe(true);
+    expect(world.state.crashes).toMatchObject({ inARow: 4, loadNotBefore });
+    expect(world.runUntil(() => world.holds(world.state.target!), 5_000)).toBe(true);
+  });
+
   it("before it can answer, every time, is reported as not starting", () => {
     const world = new World();
     world.diesAtBoot = true;
