@@ -15,6 +15,12 @@ export interface Bug {
   /** The driver says `persisted` before the disk has it. */
   readonly persistedTooEarly?: boolean;
   readonly workerAcceptsOlder?: boolean;
+  /** A worker computes steps of any plan with whatever stage it holds. */
+  readonly stepsUnfenced?: boolean;
+  /** A call after a fault draws other random numbers. */
+  readonly resumeForgetsSeed?: boolean;
+  /** Frames after a lost one are delivered. */
+  readonly framesOvertake?: boolean;
 }
 
 export const noBug: Bug = {};
@@ -127,4 +133,11 @@ export const bugs = {
     },
   }),
   "everything said twelve times": around({ effects: (effects) => effects.flatMap((effect) => Array.from({ length: effect.kind === "send" ? 12 : 1 }, () => effect)) }),
+} as const satisfies Record<string, Bug>;
+
+/** Those that only show while answers stream. */
+export const streamingBugs = {
+  "steps of another plan are computed": { stepsUnfenced: true },
+  "a resumed answer forgets its seed": { resumeForgetsSeed: true },
+  "frames overtake a lost one": { framesOvertake: true },
 } as const satisfies Record<string, Bug>;

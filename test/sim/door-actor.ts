@@ -8,6 +8,7 @@ import type { ClusterEffect } from "../../src/daemon/cluster/contract.js";
 import type { GenerateEvent, GenerateRequest } from "../../src/daemon/inference/generate.js";
 import { ResumableAnswer, type ResumeInput } from "../../src/daemon/inference/resume.js";
 import { undisturbed } from "../unit/daemon/inference/ring-model.js";
+import type { Bug } from "./bugs.js";
 import type { Actor, Machine } from "./machine.js";
 import { KEEPALIVE_MS, type Sink, concernsReadiness } from "./ring-actor.js";
 import { viewOf } from "./rules.js";
@@ -58,6 +59,7 @@ export class DoorActor implements Actor {
   readonly #world: World;
   readonly #machine: Machine;
   readonly #request: GenerateRequest;
+  readonly #bug: Bug;
   readonly #expected: readonly number[];
   readonly #tokens: number[] = [];
   #answer: ResumableAnswer | undefined;
@@ -67,7 +69,8 @@ export class DoorActor implements Actor {
   #attempt = 0;
   done = false;
 
-  constructor(world: World, machine: Machine, request: GenerateRequest) {
+  constructor(world: World, machine: Machine, request: GenerateRequest, bug: Bug) {
+    this.#bug = bug;
     this.#world = world;
     this.#machine = machine;
     this.#request = request;
@@ -105,7 +108,7 @@ export class DoorActor implements Actor {
       for (const effect of this.#answer.step(input, this.#machine.monotonic())) {
         switch (effect.kind) {
           case "findLeader": this.#world.agenda.after(effect.delayMs, () => { this.#waiting = true; this.#stale = true; this.#machine.whenRunning(() => this.settled()); }); break;
-          case "call": this.#call(effect.attempt, effect.request); break;
+          case "call": this.#call(effect.attempt, this.#asSent(effect.request)); break;
           case "deliver": this.#deliver(effect.event); break;
           case "recovered": this.#world.recoveries.push(effect.recovery.detectMs + effect.recovery.waitMs + effect.recovery.replayMs); break;
           case "fail": throw new Violation("every answer is completed", `${this.name} at ${this.#machine.name} failed with ${effect.error.code}: ${effect.error.message}`);
@@ -128,6 +131,10 @@ export class DoorActor implements Actor {
     this.done = true;
     this.#world.trace(this.#machine, `completes ${this.name}`);
     if (this.#tokens.length !== this.#expected.length) throw new Violation("every answer is completed", `${this.name} ended (${event.reason}) with ${this.progress}`);
+  }
+
+  #asSent(request: GenerateRequest): GenerateRequest {
+    return this.#bug.resumeForgetsSeed && request.emitted.length > 0 ? { ...request, sampling: { ...request.sampling, seed: 0 } } : request;
   }
 
   /** A stream to the leader's scheduler and back, in order, until either end says that it is over. */

@@ -8,10 +8,12 @@ import { type ClusterConfig, type ClusterEffect, type ClusterInput, type Cluster
 import { type ClusterMessage, MESSAGE_BYTES_MAX, PROTOCOL } from "../../src/daemon/cluster/messages.js";
 import type { LocalFacts } from "../../src/daemon/membership/facts.js";
 import { type ModelShape, plannerDefaults } from "../../src/daemon/planner/plan.js";
+import { absentWorker } from "../../src/daemon/supervisor/facts.js";
 import type { Bug } from "./bugs.js";
 import { Violation } from "./violation.js";
 import type { MachineSpec, Scenario } from "./scenario.js";
 import { SimWorker } from "./sim-worker.js";
+import type { SupervisorActor } from "./supervisor-actor.js";
 import type { World } from "./world.js";
 
 const AGENT_PORT = 50050;
@@ -43,6 +45,8 @@ export class Machine {
   readonly index: number;
   readonly worker: SimWorker;
   readonly actors: Actor[] = [];
+  /** Stands between agent and worker; without one the agent simply sees and asks. */
+  supervisor: SupervisorActor | undefined;
   id: NodeId;
   core: ClusterMachine | undefined;
   leftForGood = false;
@@ -105,12 +109,13 @@ export class Machine {
     const lost = this.#recordLost;
     this.#recordLost = false;
     const init = {
-      identity: { nodeId: this.id, clusterId: "cluster", clusterName: "home", protocol: PROTOCOL }, config: this.#config(), facts: this.#facts(true), model: this.#model(),
+      identity: { nodeId: this.id, clusterId: "cluster", clusterName: "home", protocol: PROTOCOL }, config: this.#config(), facts: this.facts(true), model: this.#model(),
       durable: this.#disk, counterFloor: lost ? 200_000_000 + Math.floor(this.#world.agenda.now / 1_000) : 0, now, wallMs: this.#wall(),
     };
     this.runningSince = this.#world.agenda.now;
     this.core = this.#bug.core ? this.#bug.core(init) : new ClusterCore(init);
     this.#world.trace(this, lost ? "starts, its record is lost" : "starts");
+    this.supervisor?.start();
     this.#introduce();
     this.input({ kind: "tick", wallMs: this.#wall() });
     this.#tickLater(this.#process);
@@ -160,7 +165,7 @@ export class Machine {
     this.#host = `h${this.index}m${this.#moves}`;
     this.#world.network.claim(this.#host, this.index);
     this.#world.trace(this, `moves to ${this.#host}`);
-    if (this.core) this.input({ kind: "facts", facts: this.#facts(false) });
+    if (this.core) this.input({ kind: "facts", facts: this.facts(false) });
     // Discovery tells everybody.
     for (const other of this.#world.machines) if (other.running) other.introduced(this);
   }
@@ -195,9 +200,11 @@ export class Machine {
       case "persist": this.#persist(effect.id, effect.record); break;
       case "applyPlan": {
         this.#world.rules.applied(this, effect.plan);
+        if (this.supervisor) break;
         // A call on its way arrives even if its caller has died meanwhile, and now and then late: that is what fencing is for.
         const { random, agenda } = this.#world;
-        agenda.after(random.chance(0.05) ? random.between(10, 2_000) : random.between(0.5, 10), () => this.worker.load(effect.plan, effect.rank));
+        const { plan, rank } = effect;
+        if (rank) agenda.after(random.chance(0.05) ? random.between(10, 2_000) : random.between(0.5, 10), () => this.worker.load({ epoch: plan.epoch, planVersion: plan.version, rank: rank.rank, worldSize: plan.ranks.length, layers: rank.layers }, () => undefined));
         break;
       }
       case "becomeLeader": this.#world.rules.leads(this, effect.epoch); break;
@@ -255,13 +262,13 @@ export class Machine {
 
   /** The agent sees its worker's state with the next probe. */
   #probeSoon(): void {
-    if (this.#factsDue) return;
+    if (this.#factsDue || this.supervisor) return;
     this.#factsDue = true;
     const process = this.#process;
     this.#world.agenda.after(this.#world.random.between(1, PROBE_MS), () => {
       if (process !== this.#process) return;
       this.#factsDue = false;
-      this.input({ kind: "facts", facts: this.#facts(false) });
+      this.input({ kind: "facts", facts: this.facts(false) });
     });
   }
 
@@ -282,9 +289,10 @@ export class Machine {
     return { modelId: "model", layerCount, layerBytes: layerBytes * MEGABYTE, embedBytes: 20 * MEGABYTE, headBytes: 20 * MEGABYTE, tied: true, kvBytesPerTokenLayer: 1_000, contextMax: 128 };
   }
 
-  #facts(fresh: boolean): LocalFacts {
+  /** @param fresh the agent has just started and has not looked at its worker yet. */
+  facts(fresh: boolean): LocalFacts {
     const { cores, budgetBytes, localRank } = this.#spec;
-    const worker = this.worker.facts();
+    const worker = this.supervisor ? this.supervisor.facts ?? absentWorker : this.worker.facts();
     return {
       deviceId: `mini${this.index}`, hostname: this.#host, pid: this.#process, addresses: [this.#host], agentPort: AGENT_PORT, workerPort: 50051, httpPort: 8100, software: "1", platform: "sim", engine: "sim",
       cores, memoryBytes: 1_000 * MEGABYTE, budgetBytes: budgetBytes * MEGABYTE, ...(localRank === undefined ? {} : { localRank }),

@@ -11,9 +11,10 @@ import { type SchedulerEffect, type SchedulerInput, defaultSchedulerLimits } fro
 import { Scheduler } from "../../src/daemon/inference/scheduler.js";
 import type { Plan } from "../../src/daemon/planner/plan.js";
 import { nextToken } from "../unit/daemon/inference/ring-model.js";
+import type { Bug } from "./bugs.js";
 import type { Actor, Machine } from "./machine.js";
 import { viewOf } from "./rules.js";
-import { type SimFrame, StageRefusal, checksum } from "./sim-stage.js";
+import { type SimFrame, type SimStage, StageRefusal, checksum } from "./sim-stage.js";
 import type { World } from "./world.js";
 
 /** gRPC keepalive: a peer that is silent for this long is gone. */
@@ -37,6 +38,7 @@ export class RingActor implements Actor {
   readonly #world: World;
   readonly #machine: Machine;
   readonly #replay: "prefill" | "decode";
+  readonly #bug: Bug;
   #scheduler = new Scheduler(defaultSchedulerLimits);
   #ring: Ring | undefined;
   #nextId = 1;
@@ -44,7 +46,8 @@ export class RingActor implements Actor {
   #pausedUntil = 0;
   readonly #sinks = new Map<number, Sink>();
 
-  constructor(world: World, machine: Machine, replay: "prefill" | "decode") {
+  constructor(world: World, machine: Machine, replay: "prefill" | "decode", bug: Bug) {
+    this.#bug = bug;
     this.#world = world;
     this.#machine = machine;
     this.#replay = replay;
@@ -122,7 +125,7 @@ export class RingActor implements Actor {
     const from = rank === 0 ? this.#machine : machines.find((machine) => machine.id === ranks[rank - 1]?.nodeId);
     const target = machines.find((machine) => machine.id === ranks[rank]?.nodeId);
     const fail = (why: string, afterMs: number) => {
-      ring.broken = true;
+      ring.broken = this.#bug.framesOvertake !== true;
       agenda.after(afterMs, () => this.#answer(ring, { kind: "stepFailed", code: "stage_lost", message: why }));
     };
     if (ring.broken) return;
@@ -133,7 +136,7 @@ export class RingActor implements Actor {
     agenda.at(arrival, () => {
       if (ring.broken) return;
       const { stage } = target.worker;
-      if (!stage || !sameEpoch(stage.epoch, frame.epoch) || stage.planVersion !== frame.planVersion) { fail(`rank ${rank} holds another stage`, REFUSED_MS); return; }
+      if (!stage || !this.#holds(stage, frame)) { fail(`rank ${rank} holds another stage`, REFUSED_MS); return; }
       try {
         stage.operate(frame.ops);
         const spans = rank === 0 ? stage.embed(frame.spans) : frame.spans;
@@ -156,7 +159,7 @@ export class RingActor implements Actor {
     ring.arrivals[ring.plan.ranks.length] = back;
     agenda.at(back, () => {
       const { stage } = this.#machine.worker;
-      if (!stage || !sameEpoch(stage.epoch, frame.epoch) || stage.planVersion !== frame.planVersion) {
+      if (!stage || !this.#holds(stage, frame)) {
         this.#answer(ring, { kind: "stepFailed", code: "stage_lost", message: "rank 0 holds another stage" });
         return;
       }
@@ -169,6 +172,11 @@ export class RingActor implements Actor {
       });
       this.#answer(ring, { kind: "stepResult", stepSeq: frame.stepSeq, sampled });
     });
+  }
+
+  /** Exactly the stage that the frame is for. */
+  #holds(stage: SimStage, frame: SimFrame): boolean {
+    return this.#bug.stepsUnfenced === true || (sameEpoch(stage.epoch, frame.epoch) && stage.planVersion === frame.planVersion);
   }
 
   #answer(ring: Ring, input: SchedulerInput): void {

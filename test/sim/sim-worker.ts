@@ -1,17 +1,24 @@
 /**
  * A worker beside its agent: another process, with its own durable record of the highest epoch it accepted. It loads the stage that it
- * is asked for, refuses older terms, and may crash, hang or fail to load.
+ * is asked for, refuses older terms and plans, and may crash, hang or fail to load.
  */
 import { type Epoch, compareEpochs, epochZero, sameEpoch } from "../../src/core/ids.js";
+import type { Phase, ProbeReply } from "../../src/core/worker-protocol.js";
 import type { LayerRange } from "../../src/model/spec.js";
 import type { LoadedStage, WorkerFacts } from "../../src/daemon/membership/facts.js";
-import type { Plan, PlanRank } from "../../src/daemon/planner/plan.js";
+import type { LoadOutcome, WorkerProcess } from "../../src/daemon/supervisor/types.js";
 import type { Agenda } from "./agenda.js";
 import { SimStage } from "./sim-stage.js";
 
 const RESTART_MS = 150;
 const LOAD_MS_PER_LAYER = 30;
 const ADOPT_MS = 5;
+/** A worker that crashes over and over lives this long at most. */
+const LOOP_MS = 450;
+const UNREADABLE = "the model's files cannot be read";
+
+/** What it is asked to hold. */
+export interface StageOrder { readonly epoch: Epoch; readonly planVersion: number; readonly rank: number; readonly worldSize: number; readonly layers: LayerRange }
 
 export interface WorkerHooks {
   /** The agent finds out about it when it probes. */
@@ -20,6 +27,8 @@ export interface WorkerHooks {
   /** Planted bug: an older epoch is accepted too. */
   readonly acceptsOlder: boolean;
 }
+
+const phases: Record<WorkerFacts["phase"], Phase> = { absent: "PHASE_EMPTY", empty: "PHASE_EMPTY", loading: "PHASE_LOADING", idle: "PHASE_IDLE", busy: "PHASE_BUSY", failed: "PHASE_FAILED", draining: "PHASE_DRAINING" };
 
 export class SimWorker {
   readonly #agenda: Agenda;
@@ -32,8 +41,7 @@ export class SimWorker {
   #layers: LayerRange | undefined;
   #stage: SimStage | undefined;
   /** Newest stage asked for in this life. */
-  #wanted: Plan | undefined;
-  #loading = 0;
+  #wanted: StageOrder | undefined;
   #loadFails = false;
   #unhealthy = false;
   #crashLooping = false;
@@ -45,71 +53,73 @@ export class SimWorker {
     this.start();
   }
 
-  get accepted(): Epoch { return this.#accepted; }
   /** The process answers. */
   get up(): boolean { return this.#phase !== "absent" && !this.#unhealthy; }
-  get life(): number { return this.#life; }
   get stage(): SimStage | undefined { return this.#phase === "idle" && !this.#unhealthy ? this.#stage : undefined; }
-  get loaded(): LoadedStage | undefined { return this.#phase === "idle" ? this.#loaded : undefined; }
+  /** As its run file names it. */
+  get process(): WorkerProcess | undefined { return this.#phase === "absent" ? undefined : { pid: this.#life, incarnation: `${this.#name}.${this.#life}` }; }
 
+  /** What a simple agent without a supervisor tells the cluster. */
   facts(): WorkerFacts {
-    const up = this.#phase !== "absent" && !this.#unhealthy;
     return {
-      incarnation: up ? `${this.#name}.${this.#life}` : "", phase: this.#unhealthy ? "absent" : this.#phase, restarts: this.#life, acceptedEpoch: this.#accepted,
-      ...(up && this.#loaded && this.#phase === "idle" ? { loaded: this.#loaded } : {}),
-      healthy: up && this.#phase !== "failed" && !this.#crashLooping, crashLooping: this.#crashLooping, error: this.#phase === "failed" ? "the model's files cannot be read" : "",
+      incarnation: this.up ? `${this.#name}.${this.#life}` : "", phase: this.#unhealthy ? "absent" : this.#phase, restarts: this.#life, acceptedEpoch: this.#accepted,
+      ...(this.up && this.#loaded && this.#phase === "idle" ? { loaded: this.#loaded } : {}),
+      healthy: this.up && this.#phase !== "failed" && !this.#crashLooping, crashLooping: this.#crashLooping, error: this.#phase === "failed" ? UNREADABLE : "",
     };
   }
 
-  /** The agent asks it to hold a stage. */
-  load(plan: Plan, rank: PlanRank | undefined): void {
-    if (this.#phase === "absent" || this.#unhealthy || !rank) return;
-    const order = compareEpochs(plan.epoch, this.#accepted);
-    if (order < 0 && !this.#hooks.acceptsOlder) { this.#hooks.changed(); return; }
-    if (this.#wanted && sameEpoch(this.#wanted.epoch, plan.epoch) && plan.version < this.#wanted.version) return;
-    this.#wanted = plan;
-    if (order !== 0) { this.#hooks.accepted(this.#accepted, plan.epoch); this.#accepted = plan.epoch; }
-    this.#loading += 1;
-    const mine = this.#loading;
-    const kept = this.#layers ? Math.max(0, Math.min(rank.layers.end, this.#layers.end) - Math.max(rank.layers.first, this.#layers.first)) : 0;
-    const lacking = rank.layers.end - rank.layers.first - kept;
+  /** What it answers to a probe; undefined: nothing. */
+  reply(): ProbeReply | undefined {
+    const { process } = this;
+    if (!process || !this.up) return undefined;
+    const order = this.#phase === "empty" ? undefined : this.#wanted;
+    return {
+      incarnation: process.incarnation, pid: process.pid, epoch: this.#accepted, phase: phases[this.#phase], inflight: 0, stepSeq: Math.floor(this.#agenda.now / 10), phaseAgeMs: 0, progressAgeMs: 0, loopLagMs: 0, bytesLoaded: 0, bytesTotal: 0,
+      stage: order ? { planVersion: order.planVersion, modelId: "model", rank: order.rank, worldSize: order.worldSize, layerFirst: order.layers.first, layerEnd: order.layers.end, engine: "sim", numerics: "fast", replay: "prefill" } : null,
+      errorCode: this.#phase === "failed" ? "model_unreadable" : "", error: this.#phase === "failed" ? UNREADABLE : "", rssBytes: 0, kvBytes: 0, engine: "sim", stepsTotal: 0, computeSecondsTotal: 0,
+    };
+  }
+
+  /** The agent asks it to hold a stage. @param ended how the call ended; not called when the worker dies, hangs or is asked for another stage meanwhile. */
+  load(order: StageOrder, ended: (outcome: LoadOutcome) => void): void {
+    if (!this.up) { ended({ kind: "lost" }); return; }
+    const age = compareEpochs(order.epoch, this.#accepted);
+    const older = this.#wanted !== undefined && sameEpoch(this.#wanted.epoch, order.epoch) && order.planVersion < this.#wanted.planVersion;
+    if ((age < 0 && !this.#hooks.acceptsOlder) || older) {
+      this.#hooks.changed();
+      ended({ kind: "refused", code: "stale_epoch", message: "a newer one was accepted here", retryable: true });
+      return;
+    }
+    if (age !== 0) { this.#hooks.accepted(this.#accepted, order.epoch); this.#accepted = order.epoch; }
+    this.#wanted = order;
+    const { first, end } = order.layers;
+    const kept = this.#layers ? Math.max(0, Math.min(end, this.#layers.end) - Math.max(first, this.#layers.first)) : 0;
     this.#phase = "loading";
     this.#loaded = undefined;
     this.#hooks.changed();
     const life = this.#life;
-    this.#agenda.after(ADOPT_MS + lacking * LOAD_MS_PER_LAYER, () => {
-      if (life !== this.#life || mine !== this.#loading || this.#phase !== "loading") return;
-      if (this.#loadFails) this.#phase = "failed";
-      else {
+    this.#agenda.after(ADOPT_MS + (end - first - kept) * LOAD_MS_PER_LAYER, () => {
+      if (life !== this.#life || this.#wanted !== order || this.#phase !== "loading") return;
+      if (this.#loadFails) {
+        this.#phase = "failed";
+        ended({ kind: "refused", code: "model_unreadable", message: UNREADABLE, retryable: false });
+      } else {
         this.#phase = "idle";
-        this.#layers = rank.layers;
+        this.#layers = order.layers;
         // A new plan finds every slot empty, also when the layers were there already.
-        this.#stage = new SimStage(plan.epoch, plan.version);
-        this.#loaded = { epoch: plan.epoch, planVersion: plan.version, layers: rank.layers };
+        this.#stage = new SimStage(order.epoch, order.planVersion);
+        this.#loaded = { epoch: order.epoch, planVersion: order.planVersion, layers: order.layers };
+        ended({ kind: "ready" });
       }
       this.#hooks.changed();
     });
   }
 
-  start(): void {
-    this.#life += 1;
-    this.#phase = "empty";
-    this.#loaded = undefined;
-    this.#layers = undefined;
-    this.#wanted = undefined;
-    this.#hooks.changed();
-  }
-
+  start(): void { this.#newLife("empty"); }
   /** Dies, and stays away until `start`. */
-  stop(): void {
-    this.#life += 1;
-    this.#phase = "absent";
-    this.#loaded = undefined;
-    this.#layers = undefined;
-    this.#wanted = undefined;
-    this.#hooks.changed();
-  }
+  stop(): void { this.#newLife("absent"); }
 
+  /** Dies; pm2 starts it again. */
   crash(): void {
     this.stop();
     const life = this.#life;
@@ -117,10 +127,40 @@ export class SimWorker {
   }
 
   loseDisk(): void { this.#accepted = epochZero; }
+
   failLoads(on: boolean): void {
     this.#loadFails = on;
     if (!on && this.#phase === "failed") this.crash();
   }
-  hang(on: boolean): void { this.#unhealthy = on; this.#hooks.changed(); }
-  loop(on: boolean): void { this.#crashLooping = on; this.#hooks.changed(); }
+
+  /** Answers nothing, until it is killed or it ends by itself. */
+  hang(on: boolean): void {
+    if (this.#phase === "absent") return;
+    this.#unhealthy = on;
+    this.#hooks.changed();
+  }
+
+  /** Judged to crash over and over, by an agent without a supervisor. */
+  loop(on: boolean): void {
+    this.#crashLooping = on;
+    this.#hooks.changed();
+  }
+
+  /** Really crashes over and over. */
+  crashUntil(time: number): void {
+    if (this.#agenda.now >= time) return;
+    this.crash();
+    this.#agenda.after(LOOP_MS, () => this.crashUntil(time));
+  }
+
+  #newLife(phase: "empty" | "absent"): void {
+    this.#life += 1;
+    this.#unhealthy = false;
+    this.#phase = phase;
+    this.#loaded = undefined;
+    this.#layers = undefined;
+    this.#stage = undefined;
+    this.#wanted = undefined;
+    this.#hooks.changed();
+  }
 }

@@ -1,12 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { type Bug, bugs, noBug } from "./bugs.js";
-import { scenarioOf } from "./scenario.js";
+import { type Bug, bugs, noBug, streamingBugs } from "./bugs.js";
+import { scenarioOf, streamingScenarioOf } from "./scenario.js";
 import { shrink } from "./shrink.js";
 import type { Violation } from "./violation.js";
 import { World } from "./world.js";
 
 /** `npm run sim -- --seed N --runs M` runs others, and more. */
-const SEEDS = 10_000;
+const SEEDS = 8_000;
+/** With answers streaming through them. */
+const STREAMING_SEEDS = 2_000;
 const SEEDS_A_TEST = 1_000;
 /** A planted bug must show within this many seeds, */
 const SEEDS_A_BUG = 600;
@@ -21,6 +23,17 @@ describe("the cluster in simulation", () => {
       const violation = run(seed);
       if (violation) expect.fail(`seed ${seed} breaks a promise: ${violation.message}\nreplay: npm run sim -- --seed ${seed} --runs 1 --trace`);
     }
+  });
+
+  it.each(Array.from({ length: STREAMING_SEEDS / SEEDS_A_TEST }, (_, index) => 1 + index * SEEDS_A_TEST))("completes every answer as if nothing had happened, seeds %i and the thousand after", (first) => {
+    let interruptions = 0;
+    for (let seed = first; seed < first + SEEDS_A_TEST; seed += 1) {
+      const world = new World(streamingScenarioOf(seed));
+      const { violation } = world.run();
+      interruptions += world.recoveries.length;
+      if (violation) expect.fail(`seed ${seed} breaks a promise: ${violation.message}\nreplay: npm run sim -- --seed ${seed} --runs 1 --streams --trace`);
+    }
+    expect(interruptions).toBeGreaterThan(SEEDS_A_TEST / 4);
   });
 
   it("replays a seed exactly", () => {
@@ -50,6 +63,12 @@ describe("planted bugs are caught", () => {
     const first = FIRST_SEED[name] ?? 1;
     let violation: Violation | undefined;
     for (let seed = first; seed < first + SEEDS_A_BUG && !violation; seed += 1) violation = run(seed, bug);
+    expect(violation, `nothing within ${SEEDS_A_BUG} seeds`).toBeDefined();
+  });
+
+  it.each(Object.entries<Bug>(streamingBugs))("%s", (_, bug) => {
+    let violation: Violation | undefined;
+    for (let seed = 1; seed <= SEEDS_A_BUG && !violation; seed += 1) violation = new World(streamingScenarioOf(seed), bug).run().violation;
     expect(violation, `nothing within ${SEEDS_A_BUG} seeds`).toBeDefined();
   });
 });

@@ -11,10 +11,13 @@ import { Random } from "./random.js";
 import { Rules, viewOf } from "./rules.js";
 import { Violation } from "./violation.js";
 import { RingActor } from "./ring-actor.js";
+import { SupervisorActor } from "./supervisor-actor.js";
 import { type Fault, LEAVE_PATIENCE_MS, type Question, type Scenario } from "./scenario.js";
 
 /** The cluster must have come to rest this long after the last fault, */
-export const SETTLE_MS_MAX = 30_000;
+const SETTLE_MS_MAX = 30_000;
+/** or this long, where a worker that crashed over and over is on probation. */
+const SETTLE_SUPERVISED_MS_MAX = 90_000;
 /** and then stay so for this long. */
 const REST_MS = 3_000;
 const LOOK_EVERY_MS = 400;
@@ -58,9 +61,13 @@ export class World {
     this.network = new Network(this.agenda, this.random, scenario.machines.length, scenario.delayMs);
     this.rules = new Rules(this);
     this.machines = scenario.machines.map((_, index) => new Machine(this, scenario, index, bug));
-    this.#rings = scenario.questions.length === 0 ? [] : this.machines.map((machine) => new RingActor(this, machine, scenario.replay));
-    for (const [index, ring] of this.#rings.entries()) this.#machine(index).actors.push(ring);
-    this.#doors = scenario.questions.map((question, index) => this.#ask(question, index));
+    this.#rings = scenario.questions.length === 0 ? [] : this.machines.map((machine) => new RingActor(this, machine, scenario.replay, bug));
+    for (const [index, ring] of this.#rings.entries()) {
+      const machine = this.#machine(index);
+      machine.supervisor = new SupervisorActor(this, machine);
+      machine.actors.push(machine.supervisor, ring);
+    }
+    this.#doors = scenario.questions.map((question, index) => this.#ask(question, index, bug));
     for (const [index, { startAt }] of scenario.machines.entries()) this.agenda.at(startAt, () => this.#machine(index).boot());
     for (const fault of scenario.faults) this.agenda.at(fault.at, () => this.#begin(fault));
     this.agenda.at(DISCOVERY_MS, () => this.#discover());
@@ -117,20 +124,21 @@ export class World {
     const from = this.agenda.now;
     let looks = 0;
     let why: string | undefined;
-    while (this.agenda.now - from < SETTLE_MS_MAX) {
+    const within = this.#rings.length > 0 ? SETTLE_SUPERVISED_MS_MAX : SETTLE_MS_MAX;
+    while (this.agenda.now - from < within) {
       this.agenda.runUntil(this.agenda.now + LOOK_EVERY_MS);
       why = this.rules.unsettled();
       looks = why === undefined ? looks + 1 : 0;
       if (looks >= (this.scenario.scar.kind === "cut" || this.scenario.scar.kind === "oneway" || this.scenario.use === "fastest" || this.scenario.machines.length > this.scenario.layerCount ? LOOKS_LONG : LOOKS)) return this.agenda.now - from;
     }
-    throw new Violation("settles", `${why ?? "it keeps changing"}, ${SETTLE_MS_MAX / 1_000} s after the last fault`);
+    throw new Violation("settles", `${why ?? "it keeps changing"}, ${within / 1_000} s after the last fault`);
   }
 
-  #ask({ at, machine: index, promptLength, maxTokens, seed }: Question, number: number): DoorActor {
+  #ask({ at, machine: index, promptLength, maxTokens, seed }: Question, number: number, bug: Bug): DoorActor {
     const machine = this.#machine(index);
     const prompt = Array.from({ length: promptLength }, (_, place) => (seed * 7 + place * 13) % 40);
     const sampling = { temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map<number, number>(), seed };
-    const door = new DoorActor(this, machine, { requestId: `answer ${number}`, modelId: "model", prompt, emitted: [], sampling, maxTokens, stopTokens: [39] });
+    const door = new DoorActor(this, machine, { requestId: `answer ${number}`, modelId: "model", prompt, emitted: [], sampling, maxTokens, stopTokens: [39] }, bug);
     this.agenda.at(at, () => { machine.actors.push(door); door.start(); });
     return door;
   }
@@ -218,7 +226,10 @@ export class World {
     switch (fault.what) {
       case "crash": worker.crash(); return;
       case "unhealthy": worker.hang(true); over(() => worker.hang(false)); return;
-      case "crash_loop": worker.loop(true); over(() => worker.loop(false)); return;
+      case "crash_loop":
+        if (this.#machine(fault.machine).supervisor) worker.crashUntil(this.agenda.now + fault.forMs);
+        else { worker.loop(true); over(() => worker.loop(false)); }
+        return;
       case "load_fails": worker.failLoads(true); over(() => worker.failLoads(false)); return;
     }
   }
