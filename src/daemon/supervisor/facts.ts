@@ -28,7 +28,7 @@ export function factsOf(state: Omit<SupervisorState, "reported">, now: Millis): 
     phase: answers ? phases[reply.phase] : "absent",
     restarts,
     acceptedEpoch: worker.epoch,
-    ...(answers && loaded && reply.stage ? { loaded: { epoch: worker.epoch, planVersion: reply.stage.planVersion } } : {}),
+    ...(answers && loaded && reply.stage ? { loaded: { epoch: worker.epoch, planVersion: reply.stage.planVersion, layers: { first: reply.stage.layerFirst, end: reply.stage.layerEnd } } } : {}),
     ...(loaded && (reply.stage?.replay === "decode" || reply.stage?.replay === "prefill") ? { replay: reply.stage.replay } : {}),
     healthy: answers && !crashLooping && reply.phase !== "PHASE_FAILED" && reply.phase !== "PHASE_DRAINING",
     crashLooping,
