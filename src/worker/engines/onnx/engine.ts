@@ -47,7 +47,7 @@ async function loadStage(api: OrtApi, options: StageOptions, engineOptions: Onnx
     spareSlot: slots,
     embedding: ownsText ? checkpoint.embedding : undefined,
   });
-  stage.prepare();
+  stage.prepare(() => { options.onProgress?.(weights.totalBytes, weights.totalBytes); });
   return stage;
 }
 

@@ -19,6 +19,7 @@ const arithmetics: Record<Numerics, { readonly attention: Arithmetic; readonly r
 };
 
 export interface StageWeights {
+  readonly totalBytes: number;
   readonly parts: StageParts;
   readonly head: { readonly norm: string; readonly linear: Linear } | undefined;
 }
@@ -63,10 +64,10 @@ export async function loadStageWeights(table: WeightTable, options: StageOptions
     });
   }
   const parts: StageParts = { spec, layers, cos: rotary("rope.cos", cos), sin: rotary("rope.sin", sin), capacity };
-  if (!ownsText) return { parts, head: undefined };
+  if (!ownsText) return { totalBytes, parts, head: undefined };
   await read(headTensors);
   invariant(loadedBytes === totalBytes, "every tensor of the stage was read");
-  return { parts, head: { norm: vector("final_norm", checkpoint.finalNorm), linear: linear("head", [checkpoint.head], spec.hiddenSize, "rest") } };
+  return { totalBytes, parts, head: { norm: vector("final_norm", checkpoint.finalNorm), linear: linear("head", [checkpoint.head], spec.hiddenSize, "rest") } };
 }
 
 function layerTensors(layer: LayerWeights): readonly TensorRef[] {

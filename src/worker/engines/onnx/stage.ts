@@ -71,10 +71,12 @@ export class OnnxStage implements Stage {
     this.#totalTensors = scalars(this.#totals);
   }
 
-  /** Makes the sessions that every sequence needs, so that the first one does not wait for them. */
-  prepare(): void {
+  /** Makes the sessions that every sequence needs, so that the first one does not wait for them. @param onProgress called after each. */
+  prepare(onProgress: () => void): void {
     this.#layers({ kind: "sequence" });
+    onProgress();
     this.#layers({ kind: "batch", rows: this.#parts.loneRows });
+    onProgress();
     if (this.#headBuffers) this.#headSession(this.#headBuffers);
   }
 
