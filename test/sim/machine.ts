@@ -5,6 +5,7 @@
 import { millis, nodeId, type NodeId } from "../../src/core/ids.js";
 import { ClusterCore } from "../../src/daemon/cluster/cluster.js";
 import { type ClusterConfig, type ClusterEffect, type ClusterInput, type ClusterMachine, type DurableRecord, clusterDefaults } from "../../src/daemon/cluster/contract.js";
+import { parseMessage } from "../../src/daemon/cluster/message-schema.js";
 import { type ClusterMessage, MESSAGE_BYTES_MAX, PROTOCOL } from "../../src/daemon/cluster/messages.js";
 import type { LocalFacts } from "../../src/daemon/membership/facts.js";
 import { type ModelShape, plannerDefaults } from "../../src/daemon/planner/plan.js";
@@ -30,7 +31,9 @@ const WIRE_EVERY = 32;
 function overTheWire(message: ClusterMessage): ClusterMessage {
   const json = JSON.stringify(message);
   if (json.length > MESSAGE_BYTES_MAX) throw new Violation("bounded messages", `a ${message.type} of ${json.length} bytes`);
-  return JSON.parse(json) as ClusterMessage;
+  const arrived = parseMessage(JSON.parse(json));
+  if (!arrived) throw new Violation("messages are understood", json.slice(0, 300));
+  return arrived;
 }
 
 /** More actors of a node (scheduler, front door) plug in here: they see its effects, and end with its process. */

@@ -105,6 +105,8 @@ export class Rules {
     for (const { machine, view } of views) {
       if (!view.epoch || !leading.epoch || !sameEpoch(view.epoch, leading.epoch)) return `${machine.name} follows ${view.epoch ? epochText(view.epoch) : "nobody"}, not ${leader.name}`;
       for (const other of component) if (view.members.find((member) => member.nodeId === other.id)?.state !== "alive") return `${machine.name} does not see that ${other.name} is alive`;
+      const ghost = view.members.find((member) => (member.state === "alive" || member.state === "suspect") && !component.some((other) => other.id === member.nodeId));
+      if (ghost) return `${machine.name} still holds ${ghost.nodeId.slice(0, 2)} for ${ghost.state}`;
     }
     const fits = leading.plan !== undefined;
     for (const { machine, view } of views) {

@@ -1,6 +1,6 @@
 /**
  * The receiving end of `Deliver`: parses what a member sends and hands it on with the sender's certified name. A message that
- * is no JSON or too large ends the stream; what it means is the core's to judge.
+ * is no JSON or too large ends the stream; one of a shape not known here (another version's) is dropped; what it means is the core's to judge.
  */
 import type grpc from "@grpc/grpc-js";
 import type { NodeId } from "../../core/ids.js";
@@ -8,10 +8,10 @@ import { MinidError } from "../../core/errors.js";
 import { toServiceError } from "../../core/rpc-errors.js";
 import { callerOf } from "../../core/trust/peer.js";
 import type { ClusterEnvelope } from "./links.js";
+import { parseMessage } from "./message-schema.js";
 import { type ClusterMessage, MESSAGE_BYTES_MAX } from "./messages.js";
 
 export interface DeliverHandlers {
-  /** @param message as parsed: an object, its fields not yet checked. */
   readonly onMessage: (from: NodeId, message: ClusterMessage) => void;
   /** The sender's trust records differ from ours. */
   readonly onTrustDigest: (from: NodeId, digest: string) => void;
@@ -30,10 +30,11 @@ export function deliverHandler(handlers: DeliverHandlers): grpc.handleClientStre
     if (from === undefined) { end(new MinidError("invalid_value", "the caller has no node id in its certificate")); return; }
     call.on("data", (envelope: ClusterEnvelope) => {
       if (ended) return;
-      const message = parse(envelope.json);
-      if (!message) { end(new MinidError("invalid_value", "a cluster message is not a JSON object of the allowed size")); return; }
+      const value = parse(envelope.json);
+      if (value === undefined) { end(new MinidError("invalid_value", "a cluster message is not a JSON object of the allowed size")); return; }
       handlers.onTrustDigest(from, envelope.trustDigest);
-      handlers.onMessage(from, message);
+      const message = parseMessage(value);
+      if (message) handlers.onMessage(from, message);
     });
     call.on("end", () => end(undefined));
     call.on("error", () => { ended = true; });
@@ -41,11 +42,11 @@ export function deliverHandler(handlers: DeliverHandlers): grpc.handleClientStre
   };
 }
 
-function parse(json: Buffer): ClusterMessage | undefined {
+function parse(json: Buffer): object | undefined {
   if (json.length > MESSAGE_BYTES_MAX) return undefined;
   try {
     const value: unknown = JSON.parse(json.toString("utf8"));
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value as ClusterMessage : undefined;
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
   } catch {
     return undefined;
   }

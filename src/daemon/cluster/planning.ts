@@ -6,7 +6,7 @@
 import type { Epoch, NodeId } from "../../core/ids.js";
 import type { LayerRange } from "../../model/spec.js";
 import type { NodeFacts } from "../membership/facts.js";
-import { type Member, isLive } from "../membership/member.js";
+import { type Member, hesitation, isLive } from "../membership/member.js";
 import type { Device, ModelShape, Plan } from "../planner/plan.js";
 import { planRing, sameRing } from "../planner/planner.js";
 import { whyNew } from "../planner/words.js";
@@ -82,7 +82,9 @@ export class Planning {
       if (!facts) { waiting = true; continue; }
       if (facts.worker.crashLooping || this.#leftOut(member, input, now)) continue;
       const inRing = latest ? latest.ranks.some((rank) => rank.nodeId === member.id) : facts.worker.loaded !== undefined;
-      const settled = member.state === "alive" && now - member.joinedAt >= this.#config.settleMs && facts.worker.healthy;
+      // Seen coming and already silent again is not settled.
+      const fresh = now - member.sureAt <= 2 * this.#config.heartbeatIntervalMs;
+      const settled = member.state === "alive" && fresh && now - member.joinedAt >= this.#config.settleMs * hesitation(member) && facts.worker.healthy;
       if (inRing || settled) devices.push(deviceOf(member.id, facts));
       else waiting = true;
     }

@@ -37,7 +37,8 @@ export class Receiver {
     const known = member.incarnation;
     if (!membership.heard(member, message.incarnation, message.seq, now)) return;
     adoptProtocol(member, message.protocol, identity.protocol);
-    this.#content(member, message, now);
+    // Of a version that cannot be spoken with only the heartbeat is read, whose form does not change.
+    if (member.compatible || message.type === "heartbeat") this.#content(member, message, now);
     if (wasLive !== isLive(member)) state.stir();
     // Whoever is new, or back, should not have to wait for the next round.
     if ((member.incarnation !== known || !isLive(member)) && now - member.greetedAt >= GREET_GAP_MS) this.#greet(member, now);

@@ -66,6 +66,9 @@ export interface Member {
   plan: { readonly epoch: Epoch; readonly version: number } | undefined;
   /** When it last became alive after being unknown, dead or gone. */
   joinedAt: number;
+  /** How often it died lately, and when last: who comes and goes is taken in again ever more hesitantly. */
+  deaths: number;
+  diedAt: number;
   /** When we last sent it something beyond the regular heartbeats. */
   greetedAt: number;
   plannedAt: number;
@@ -77,12 +80,24 @@ export function newMember(id: NodeId, now: number): Member {
   return {
     id, incarnation: -1, seq: -1, evidenceAt: -Infinity, directSeq: -1, directAt: -Infinity, directSince: now, sureAt: -Infinity, refusedAt: -Infinity, hops: 0,
     state: "introduced", since: now, cause: "introduced", leads: undefined, restarted: false, protocol: undefined, compatible: true, facts: undefined, factsAt: now,
-    holdsOurFacts: -1, lacks: [], plan: undefined, joinedAt: now, greetedAt: -Infinity, plannedAt: -Infinity, clockSkewMs: 0,
+    holdsOurFacts: -1, lacks: [], plan: undefined, joinedAt: now, deaths: 0, diedAt: -Infinity, greetedAt: -Infinity, plannedAt: -Infinity, clockSkewMs: 0,
   };
 }
 
 /** Counts for election and keeps its stage: suspicion alone changes nothing. */
 export const isLive = (member: Member): boolean => member.compatible && (member.state === "alive" || member.state === "suspect");
+
+/** Deaths further apart than this have nothing to do with each other. */
+const DEATHS_WITHIN_MS = 120_000;
+const HESITATION_MAX = 16;
+
+export function died(member: Member, now: number): void {
+  member.deaths = now - member.diedAt < DEATHS_WITHIN_MS ? member.deaths + 1 : 1;
+  member.diedAt = now;
+}
+
+/** By how much longer than others it must be there before it counts as settled: twice as long with each repeated death. */
+export const hesitation = (member: Member): number => Math.min(HESITATION_MAX, 2 ** Math.max(0, member.deaths - 1));
 
 export function adoptProtocol(member: Member, protocol: ProtocolRange, ours: ProtocolRange): void {
   member.protocol = protocol;

@@ -13,7 +13,7 @@
  * Not here: sending, elections, plans. No clock: every method is told the time.
  */
 import type { Epoch, NodeId } from "../../core/ids.js";
-import { type Member, type MemberRow, type MemberState, newMember } from "./member.js";
+import { type Member, type MemberRow, type MemberState, died, newMember } from "./member.js";
 import type { NodeFacts } from "./facts.js";
 
 export interface DetectorConfig {
@@ -207,6 +207,7 @@ export class Membership {
     if (from === to) return;
     member.state = to;
     if (to === "alive" && from !== "suspect") member.joinedAt = now;
+    if (to === "dead") died(member, now);
     member.since = now;
     member.cause = cause;
     this.#events.push({ kind: "state", member, from, to });
