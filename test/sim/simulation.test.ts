@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { type Bug, bugs, noBug, streamingBugs } from "./bugs.js";
 import { scenarioOf, streamingScenarioOf } from "./scenario.js";
 import { shrink } from "./shrink.js";
@@ -16,6 +16,9 @@ const SEEDS_A_BUG = 600;
 const FIRST_SEED: Readonly<Record<string, number>> = { "a worker that accepts a lower epoch": 1_001 };
 
 const run = (seed: number, bug: Bug = noBug): Violation | undefined => new World(scenarioOf(seed), bug).run().violation;
+
+// A thousand seeds are seconds of work on a quiet machine, and minutes where others compute.
+vi.setConfig({ testTimeout: 900_000 });
 
 describe("the cluster in simulation", () => {
   it.each(Array.from({ length: SEEDS / SEEDS_A_TEST }, (_, index) => 1 + index * SEEDS_A_TEST))("keeps its promises, seeds %i and the thousand after", (first) => {
