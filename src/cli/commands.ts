@@ -3,6 +3,7 @@ import type { SubCommandsDef } from "citty";
 
 export const commands: SubCommandsDef = {
   up: async () => (await import("./up.js")).upCommand,
+  install: async () => (await import("./install.js")).installCommand,
   status: async () => (await import("./status.js")).statusCommand,
   chat: async () => (await import("./chat.js")).chatCommand,
   drain: async () => (await import("./drain.js")).drainCommand,

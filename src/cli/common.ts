@@ -8,9 +8,13 @@ import { homeDirectory, loadConfig } from "../daemon/config/load.js";
 
 export const packageRoot = new URL("../../", import.meta.url);
 
-export function packageVersion(): string {
-  return (JSON.parse(readFileSync(new URL("package.json", packageRoot), "utf8")) as { version: string }).version;
-}
+const packageJson = (): { readonly version: string; readonly engines: { readonly node: string } } =>
+  JSON.parse(readFileSync(new URL("package.json", packageRoot), "utf8")) as { version: string; engines: { node: string } };
+
+export const packageVersion = (): string => packageJson().version;
+
+/** `>=20.19` → `20.19`. */
+export const nodeVersionMin = (): string => packageJson().engines.node.replace(/^\D+/u, "");
 
 /** Of every command that talks to a node. */
 export const homeArgs = {

@@ -4,8 +4,8 @@
  */
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync } from "node:fs";
-import { createServer } from "node:net";
 import { defineCommand } from "citty";
+import { portState } from "../checks/port-state.js";
 import { sleep } from "../core/clock.js";
 import { MinidError } from "../core/errors.js";
 import type { Config } from "../daemon/config/table.js";
@@ -89,15 +89,11 @@ async function requireFreePorts(config: Config): Promise<void> {
     { key: "worker-port", host: config.grpc_host, port: config.worker_port },
   ];
   for (const { key, host, port } of wanted) {
-    await new Promise<void>((resolve, reject) => {
-      const server = createServer();
-      server.once("error", (error: NodeJS.ErrnoException) => {
-        reject(error.code === "EADDRINUSE"
-          ? new MinidError("port_in_use", `port ${port} on ${host} is taken: is minid running already? Otherwise choose another with --${key}`)
-          : new MinidError("config_invalid", `cannot listen on ${host}:${port} (${error.code ?? "error"}): correct --${key} or the address`));
-      });
-      server.listen({ host, port, exclusive: true }, () => server.close(() => resolve()));
-    });
+    const { free, code } = await portState(host, port);
+    if (free) continue;
+    throw code === "EADDRINUSE"
+      ? new MinidError("port_in_use", `port ${port} on ${host} is taken: is minid running already? Otherwise choose another with --${key}`)
+      : new MinidError("config_invalid", `cannot listen on ${host}:${port} (${code}): correct --${key} or the address`);
   }
 }
 

@@ -15,9 +15,10 @@ const mayUse: Record<string, readonly string[]> = {
   core: ["core"],
   model: ["core", "model"],
   worker: ["core", "model", "worker"],
-  daemon: ["core", "model", "daemon"],
-  api: ["core", "model", "daemon", "api"],
-  cli: ["core", "model", "worker", "daemon", "api", "cli"],
+  checks: ["core", "model", "checks"],
+  daemon: ["core", "model", "checks", "daemon"],
+  api: ["core", "model", "checks", "daemon", "api"],
+  cli: ["core", "model", "checks", "worker", "daemon", "api", "cli"],
 };
 /** Composition roots create what the layers above them offer. */
 const compositionRoots = new Set(["src/daemon/main.ts", "src/daemon/agent.ts"]);
