@@ -3,7 +3,7 @@ import { MinidError } from "../core/errors.js";
 import type { AnswerRequest } from "./answer.js";
 import { newSeed } from "./ids.js";
 import { limits } from "./options.js";
-import { answerTokensMax, requireModel } from "./models.js";
+import { answerTokensMax, checkPromptTokens, requireModel } from "./models.js";
 import { samplingParams, stopStrings } from "./sampling.js";
 import type { CompletionRequest } from "./schemas/completion.js";
 import type { ModelDirectory, ServedModel } from "./served-model.js";
@@ -37,9 +37,7 @@ export function completionJob(models: ModelDirectory, request: CompletionRequest
   const prompts = promptsOf(request.prompt).map((prompt) => typeof prompt === "string" ? tokenizer.encode(prompt, true) : prompt);
   const sampling = samplingParams(request, { vocabSize: tokenizer.vocabSize, defaults }, newSeed());
   const answers = prompts.map((prompt, index): AnswerRequest => {
-    if (prompt.length === 0) throw new MinidError("invalid_value", "Invalid value for 'prompt': it has no token.", { param: "prompt" });
-    const unknown = prompt.find((token) => token >= tokenizer.vocabSize);
-    if (unknown !== undefined) throw new MinidError("invalid_value", `Invalid value for 'prompt': ${unknown} is not a token of this model, whose vocabulary has ${tokenizer.vocabSize}.`, { param: "prompt" });
+    checkPromptTokens(prompt, tokenizer.vocabSize, "prompt");
     return {
       newDecoder: () => tokenizer.streamDecoder({ continues: true }),
       stops: stopStrings(request.stop),

@@ -5,8 +5,10 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { type ErrorCode, toMinidError } from "../core/errors.js";
 import { answer, type AnswerPiece, type AnswerRequest } from "./answer.js";
+import type { GenerateRequest } from "../daemon/inference/generate.js";
 import { requestDeadlineMs } from "./deadline.js";
 import type { RouteContext } from "./deps.js";
+import { embeddingOf } from "./embeddings.js";
 import { publicError } from "./error-response.js";
 import { timed } from "./observer.js";
 import { openScope } from "./request-scope.js";
@@ -15,6 +17,8 @@ import { SseStream, type ErrorEvent } from "./sse.js";
 export interface Run {
   /** Starts an answer under the request's deadline. Leaving the iteration stops it. */
   answer(request: AnswerRequest): AsyncIterable<AnswerPiece>;
+  /** The embedding of a request with `pooling`, under the same deadline. */
+  embed(request: GenerateRequest): Promise<readonly number[]>;
 }
 
 export interface GenerationCall {
@@ -54,12 +58,16 @@ async function within(context: RouteContext, { endpoint, request, reply }: Gener
   const scope = openScope(reply, deadlineMs);
   const tally = { promptTokens: 0, completionTokens: 0 };
   const report = (code: ErrorCode | "ok") => observer.finished({ endpoint, code, seconds: (clock.now() - startedMs) / 1000, ...tally });
+  const leftMs = () => Math.max(1, Math.round(deadlineMs - (clock.now() - startedMs)));
   const run: Run = {
     answer(asked) {
       tally.promptTokens += asked.generate.prompt.length;
-      const left = Math.max(1, Math.round(deadlineMs - (clock.now() - startedMs)));
-      const pieces = answer(generator, { ...asked, generate: { ...asked.generate, deadlineMs: left } }, scope.signal);
+      const pieces = answer(generator, { ...asked, generate: { ...asked.generate, deadlineMs: leftMs() } }, scope.signal);
       return timed(pieces, startedMs, clock, observer, tally);
+    },
+    embed(asked) {
+      tally.promptTokens += asked.prompt.length;
+      return embeddingOf(generator, { ...asked, deadlineMs: leftMs() }, scope.signal);
     },
   };
   try {

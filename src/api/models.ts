@@ -25,6 +25,13 @@ export function answerTokensMax(model: ServedModel, promptTokens: number, asked:
   return Math.min(room, asked ?? room);
 }
 
+/** @throws MinidError invalid_value for a prompt without tokens, or with one that the model does not have */
+export function checkPromptTokens(tokens: readonly number[], vocabSize: number, param: string): void {
+  if (tokens.length === 0) throw new MinidError("invalid_value", `Invalid value for '${param}': it has no token.`, { param });
+  const unknown = tokens.find((token) => token >= vocabSize);
+  if (unknown !== undefined) throw new MinidError("invalid_value", `Invalid value for '${param}': ${unknown} is not a token of this model, whose vocabulary has ${vocabSize}.`, { param });
+}
+
 /** @throws MinidError unsupported_parameter for a model that only completes text */
 export function requireTemplate(model: ServedModel): ChatTemplate {
   const { template } = model.assistant;

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { countTokensSchema, messagesRequestSchema } from "./schemas/anthropic.js";
 import { chatRequestSchema } from "./schemas/chat.js";
 import { completionRequestSchema } from "./schemas/completion.js";
+import { embeddingsRequestSchema } from "./schemas/embeddings.js";
 import { responsesRequestSchema } from "./schemas/responses.js";
 import { detokenizeRequestSchema, tokenizeRequestSchema } from "./schemas/tokenize.js";
 
@@ -25,6 +26,7 @@ const operations: readonly Operation[] = [
   { method: "delete", path: "/v1/responses/{id}", summary: "Forget a stored response" },
   { method: "post", path: "/v1/messages", summary: "Answer a conversation (Anthropic)", body: messagesRequestSchema, streams: true },
   { method: "post", path: "/v1/messages/count_tokens", summary: "Tokens that a conversation has (Anthropic)", body: countTokensSchema },
+  { method: "post", path: "/v1/embeddings", summary: "Texts as vectors (OpenAI)", body: embeddingsRequestSchema },
   { method: "post", path: "/tokenize", summary: "A text or a conversation as tokens", body: tokenizeRequestSchema },
   { method: "post", path: "/detokenize", summary: "Tokens as text", body: detokenizeRequestSchema },
   { method: "get", path: "/v1/models", summary: "The models served here" },

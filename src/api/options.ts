@@ -42,6 +42,8 @@ export const limits = {
   /** Of one request. */
   answersAtOnce: 64,
   completionLogprobs: 5,
+  /** As OpenAI's. */
+  embeddingInputs: 2_048,
   promptTokens: 1 << 20,
   requestIdChars: 128,
 } as const;

@@ -2,6 +2,7 @@
  * The life of one client request as one AbortSignal: it ends when the client goes away, when the deadline passes or when the
  * handler is done, whichever is first. The signal's reason is the MinidError that tells which.
  */
+import { setMaxListeners } from "node:events";
 import type { FastifyReply } from "fastify";
 import { MinidError } from "../core/errors.js";
 
@@ -13,6 +14,8 @@ export interface RequestScope {
 
 export function openScope(reply: FastifyReply, deadlineMs: number): RequestScope {
   const controller = new AbortController();
+  // Every choice and every input of the request listens to it.
+  setMaxListeners(0, controller.signal);
   const onClose = () => { if (!reply.raw.writableFinished) controller.abort(new MinidError("cancelled", "The client went away.")); };
   const timer = setTimeout(() => {
     controller.abort(new MinidError("deadline_exceeded", `The answer was not complete within ${deadlineMs / 1000} s, the request's deadline.`));

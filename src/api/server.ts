@@ -14,6 +14,7 @@ import { apiDefaults, type ApiOptions } from "./options.js";
 import { refuseConnection, unknownAddress, watchMethods } from "./refusals.js";
 import { chatCompletionsRoute } from "./routes/chat-completions.js";
 import { completionsRoute } from "./routes/completions.js";
+import { embeddingsRoute } from "./routes/embeddings.js";
 import { distributedRoutes } from "./routes/distributed.js";
 import { healthRoutes } from "./routes/health.js";
 import { messagesRoutes } from "./routes/messages.js";
@@ -23,7 +24,7 @@ import { openApiRoute } from "./routes/openapi.js";
 import { responsesRoutes } from "./routes/responses.js";
 import { tokenizeRoutes } from "./routes/tokenize.js";
 
-const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute, openApiRoute];
+const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, embeddingsRoute, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute, openApiRoute];
 
 export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
   const context: RouteContext = { clock: systemClock, observer: noObserver, ...deps, options: { ...apiDefaults, ...options } };

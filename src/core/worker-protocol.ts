@@ -10,6 +10,8 @@
  *  - What stays of a slot's cache is decided by the next span's `position`: lower than the slot's length rewinds, 0 empties.
  *  - A token is sampled at absolute position `position + rows` of its sequence: the random numbers are a function of (seed,
  *    that position), the penalties of the history before it. The worker adds the sampled token to the history itself.
+ *  - A slot opened with `pooling` is embedded: nothing is sampled, and the span with `sample` is answered with its `embedding`. For `mean`
+ *    every span of it must have `everyRow`, from position 0 on.
  *  - A span may name no tokens: it is fed from the slot's history. So the step after a sampling step can be sent before that one is
  *    answered, and the time between scheduler and worker is hidden. If the earlier step fails, so does the later, with `stage_lost`.
  *  - After a step that failed its sequences may be cached on some ranks and not on others: prefill them again from position 0.
@@ -120,11 +122,16 @@ export const greedySampling: Sampling = Object.freeze({
   temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: {}, seed: 0, topLogprobs: 0, logprobs: false,
 });
 
+/** How the rows of a sequence become one vector: its last row, or the mean of all. */
+export type Pooling = "last" | "mean";
+
 export interface OpenSlot {
   readonly slot: number;
   readonly sampling: Sampling | null;
   readonly history: readonly number[];
   readonly promptLength: number;
+  /** The sequence is to be embedded, not continued. Empty or absent: sampled. */
+  readonly pooling?: Pooling | "";
 }
 export interface CopySlot { readonly from: number; readonly to: number; readonly length: number }
 export interface DropSlot { readonly slot: number }
@@ -140,7 +147,10 @@ export interface StepSpan {
   readonly rows: number;
   /** Rank 0 only: `rows` of them, or none: then those that the slot's history has there, sampled by an earlier step or given by `open`. */
   readonly tokens: readonly number[];
+  /** Sample after the last row; of a sequence to be embedded: its rows are complete with this span. */
   readonly sample: boolean;
+  /** Every row comes back to rank 0 after the last layer, as the mean of them needs it; otherwise only the one to be sampled. */
+  readonly everyRow?: boolean;
 }
 
 export interface Step {
@@ -160,6 +170,8 @@ export interface Sampled {
   readonly logprob: number;
   /** Most likely first; empty when not asked for. */
   readonly top: readonly TokenLogprob[];
+  /** [hiddenSize], in place of the token of a sequence that is embedded: its rows after the final norm, pooled, not of unit length. Else empty or absent. */
+  readonly embedding?: readonly number[];
 }
 
 export interface StepResult {

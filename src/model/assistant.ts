@@ -5,6 +5,7 @@ import { parseFields, readJson } from "./config.js";
 import { openChatTemplate } from "./chat-template.js";
 import type { ChatTemplate } from "./chat-template.js";
 import { familyOf } from "./families/index.js";
+import { type EmbeddingRule, readEmbeddingRule } from "./pooling.js";
 import type { ModelSpec } from "./spec.js";
 import { stopTokensOf } from "./stop-tokens.js";
 import { openTokenizer, readJsonIfPresent } from "./tokenizer.js";
@@ -28,6 +29,7 @@ export interface Assistant {
   /** Ascending. */
   readonly stopTokens: readonly number[];
   readonly defaults: GenerationDefaults;
+  readonly embedding: EmbeddingRule;
 }
 
 const eosTokenId = z.union([z.int().min(0), z.array(z.int().min(0))]).nullish();
@@ -64,6 +66,7 @@ export async function openAssistant(directory: string): Promise<Assistant> {
       ...present("minP", generation.min_p),
       ...present("repetitionPenalty", generation.repetition_penalty),
     },
+    embedding: await readEmbeddingRule(directory),
   };
 }
 

@@ -93,8 +93,9 @@ class EngineThread {
       });
       const limits = { slots, contextMax, hiddenSize: spec.hiddenSize, vocabSize: spec.vocabSize, ownsText };
       const grammars = ownsText ? new Grammars(options.modelDir, spec.vocabSize) : undefined;
+      const finalNorm = ownsText ? { weight: await checkpoint.readFloat32(checkpoint.finalNorm), epsilon: spec.rmsNormEps } : undefined;
       this.#grammars = grammars;
-      this.#runner = new StageRunner({ stage, limits, layers, onProgress: () => { this.#board.advance(); }, ...(grammars && { grammars }) });
+      this.#runner = new StageRunner({ stage, limits, layers, onProgress: () => { this.#board.advance(); }, ...(grammars && { grammars }), ...(finalNorm && { finalNorm }) });
       this.#checkpoint = checkpoint;
       this.#board.advance();
       this.#reportMemory();

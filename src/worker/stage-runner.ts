@@ -11,6 +11,7 @@ import type { CacheOp, Sampled, StepSpan } from "../core/worker-protocol.js";
 import type { LayerRange } from "../model/spec.js";
 import type { Stage } from "./engines/engine.js";
 import type { Grammars } from "./grammars.js";
+import type { FinalNorm } from "./pool.js";
 import { type StepLimits, checkHidden, checkStep } from "./step-check.js";
 import { type TextSlot, TextSlots } from "./text-slots.js";
 import { allFinite } from "./vocabulary-math.js";
@@ -23,10 +24,12 @@ export interface StageRunnerOptions {
   readonly onProgress: () => void;
   /** Rank 0: the grammars that sequences bring along. */
   readonly grammars?: Pick<Grammars, "matcher">;
+  /** Rank 0: without it no sequence can be embedded. */
+  readonly finalNorm?: FinalNorm;
 }
 
-/** A span of a step under way whose last row is to be sampled. */
-interface Awaited { readonly slot: number; readonly text: TextSlot; readonly position: number }
+/** A span of a step under way whose rows come back after the last layer: the last one, to be sampled, or those that an embedding is made of. */
+interface Awaited { readonly slot: number; readonly text: TextSlot; /** After the span. */ readonly position: number; readonly rows: number; readonly sample: boolean }
 
 export class StageRunner {
   readonly #stage: Stage;
@@ -37,12 +40,12 @@ export class StageRunner {
   readonly #awaited = new Map<number, readonly Awaited[]>();
   #rank = 0;
 
-  constructor({ stage, limits, layers, onProgress, grammars }: StageRunnerOptions) {
+  constructor({ stage, limits, layers, onProgress, grammars, finalNorm }: StageRunnerOptions) {
     this.#stage = stage;
     this.#limits = limits;
     this.#layers = layers;
     this.#onProgress = onProgress;
-    this.#text = limits.ownsText ? new TextSlots(limits.vocabSize, (grammar) => grammars?.matcher(grammar)) : undefined;
+    this.#text = limits.ownsText ? new TextSlots(limits.vocabSize, (grammar) => grammars?.matcher(grammar), finalNorm) : undefined;
   }
 
   /** A new plan begins on this stage: nothing of the old one's sequences stays. @param rank for messages. */
@@ -57,7 +60,7 @@ export class StageRunner {
   whole(ops: readonly CacheOp[], spans: readonly StepSpan[]): readonly Sampled[] {
     const { awaited, tokens } = this.#begin(ops, spans);
     const hidden = this.#forward(spans, this.#embed(tokens));
-    return this.#sample(awaited, lastRows(spans, hidden, this.#limits.hiddenSize));
+    return this.#conclude(awaited, returnedRows(spans, hidden, this.#limits.hiddenSize));
   }
 
   /** Rank 0's layers. @param key under which `finishRing` finds the step again. @returns [rows, hiddenSize]. */
@@ -68,27 +71,27 @@ export class StageRunner {
     return hidden;
   }
 
-  /** @param hidden [sampled spans, hiddenSize]: what the last rank returned. */
+  /** @param hidden [rows, hiddenSize]: what the last rank returned. */
   finishRing(key: number, hidden: Float32Array): readonly Sampled[] {
     const awaited = this.#awaited.get(key);
     invariant(awaited, "a step is finished that was not begun");
     this.#awaited.delete(key);
-    checkHidden(hidden, awaited.length, this.#limits.hiddenSize);
+    checkHidden(hidden, awaited.reduce((sum, { rows }) => sum + rows, 0), this.#limits.hiddenSize);
     this.#checkFinite(hidden, "the activations that came back to rank 0 are not finite numbers");
-    return this.#sample(awaited, hidden);
+    return this.#conclude(awaited, hidden);
   }
 
   /** A step that will not come back. */
   forget(key: number): void { this.#awaited.delete(key); }
 
-  /** @param hidden [rows, hiddenSize]. @param last returns only the rows to be sampled. */
+  /** @param hidden [rows, hiddenSize]. @param last returns only the rows that rank 0 waits for. */
   pass(ops: readonly CacheOp[], spans: readonly StepSpan[], hidden: Float32Array, last: boolean): Float32Array {
     const rows = this.#check(ops, spans);
     checkHidden(hidden, rows, this.#limits.hiddenSize);
     this.#checkFinite(hidden, `the activations that reached rank ${this.#rank} are not finite numbers`);
     for (const op of ops) this.#applyToCache(op);
     const output = this.#forward(spans, hidden);
-    return last ? lastRows(spans, output, this.#limits.hiddenSize) : output;
+    return last ? returnedRows(spans, output, this.#limits.hiddenSize) : output;
   }
 
   dispose(): void { this.#stage.dispose(); }
@@ -98,7 +101,7 @@ export class StageRunner {
     return checkStep(this.#limits, (slot) => this.#stage.length(slot), (slot) => this.#text?.historyLength(slot), ops, spans);
   }
 
-  /** Checks, operations, histories. @returns what is to be sampled, and the tokens of all rows. */
+  /** Checks, operations, histories. @returns what comes back, and the tokens of all rows. */
   #begin(ops: readonly CacheOp[], spans: readonly StepSpan[]): { readonly awaited: readonly Awaited[]; readonly tokens: Int32Array } {
     const text = this.#text;
     if (!text) throw new MinidError("invalid_value", `rank ${this.#rank} was sent a step with text, which only rank 0 takes`);
@@ -112,12 +115,14 @@ export class StageRunner {
     }
     const awaited: Awaited[] = [];
     let row = 0;
-    for (const { slot, position, rows, tokens, sample } of spans) {
+    for (const span of spans) {
+      const { slot, position, rows, tokens, sample } = span;
       const slotText = text.get(slot);
       slotText.feed(position, tokens);
       all.set(tokens.length > 0 ? tokens : slotText.at(position, rows), row);
       row += rows;
-      if (sample) awaited.push({ slot, text: slotText, position: position + rows });
+      const returned = rowsReturned(span);
+      if (returned > 0) awaited.push({ slot, text: slotText, position: position + rows, rows: returned, sample });
     }
     return { awaited, tokens: all };
   }
@@ -140,6 +145,31 @@ export class StageRunner {
     return output;
   }
 
+  /** Embeddings take their rows, the others are sampled. @param hidden the awaited spans' rows after the last layer, one after another. */
+  #conclude(awaited: readonly Awaited[], hidden: Float32Array): readonly Sampled[] {
+    const { hiddenSize } = this.#limits;
+    const concluded: Sampled[] = [];
+    const sampled: Awaited[] = [];
+    const rows: Float32Array[] = [];
+    let at = 0;
+    for (const span of awaited) {
+      const own = hidden.subarray(at * hiddenSize, (at + span.rows) * hiddenSize);
+      at += span.rows;
+      const { pool } = span.text;
+      if (!pool) {
+        if (!span.sample) continue;
+        sampled.push(span);
+        rows.push(own.subarray((span.rows - 1) * hiddenSize));
+        continue;
+      }
+      pool.add(own, span.position);
+      if (span.sample) concluded.push({ slot: span.slot, token: 0, logprob: 0, top: [], embedding: pool.result() });
+    }
+    concluded.push(...this.#sample(sampled, sampled.length === awaited.length && at === rows.length ? hidden : joined(rows, hiddenSize)));
+    return concluded;
+  }
+
+  /** @param hidden [awaited, hiddenSize] */
   #sample(awaited: readonly Awaited[], hidden: Float32Array): readonly Sampled[] {
     const text = this.#text;
     if (awaited.length === 0 || !text) return [];
@@ -154,16 +184,28 @@ export class StageRunner {
   }
 }
 
-/** The last row of each span that samples. */
-function lastRows(spans: readonly StepSpan[], hidden: Float32Array, hiddenSize: number): Float32Array {
-  const count = spans.reduce((sum, { sample }) => sum + (sample ? 1 : 0), 0);
-  if (count * hiddenSize === hidden.length) return hidden;
-  const picked = new Float32Array(count * hiddenSize);
+/** Rows of a span that come back to rank 0, the last ones of it. */
+function rowsReturned({ rows, sample, everyRow }: StepSpan): number {
+  if (everyRow) return rows;
+  return sample ? 1 : 0;
+}
+
+/** @returns the rows that come back, one span after another. */
+function returnedRows(spans: readonly StepSpan[], hidden: Float32Array, hiddenSize: number): Float32Array {
+  const parts: Float32Array[] = [];
   let row = 0;
-  let at = 0;
   for (const span of spans) {
     row += span.rows;
-    if (span.sample) { picked.set(hidden.subarray((row - 1) * hiddenSize, row * hiddenSize), at); at += hiddenSize; }
+    const count = rowsReturned(span);
+    if (count > 0) parts.push(hidden.subarray((row - count) * hiddenSize, row * hiddenSize));
   }
-  return picked;
+  return parts.reduce((sum, { length }) => sum + length, 0) === hidden.length ? hidden : joined(parts, hiddenSize);
+}
+
+function joined(parts: readonly Float32Array[], hiddenSize: number): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) { all.set(part, at); at += part.length; }
+  invariant(at % hiddenSize === 0, "rows were cut");
+  return all;
 }

@@ -5,9 +5,11 @@
  * A token that is fed where the history says otherwise replaces it, and what followed there is gone: so a sequence may be
  * rewound without being opened again. Sampling looks only at the tokens before its position.
  */
+import { MinidError } from "../core/errors.js";
 import { invariant } from "../core/invariant.js";
 import type { OpenSlot, Sampled } from "../core/worker-protocol.js";
 import type { GrammarMatcher } from "../model/grammar/matcher.js";
+import { type FinalNorm, Pool } from "./pool.js";
 import { Sampler } from "./sampler.js";
 import { type SamplingParams, samplingParams } from "./sampling-params.js";
 
@@ -18,18 +20,27 @@ export class TextSlots {
   readonly #sampler: Sampler;
   readonly #slots = new Map<number, TextSlot>();
   readonly #matcher: (grammar: string | undefined) => GrammarMatcher | undefined;
+  readonly #finalNorm: FinalNorm | undefined;
 
-  /** @param matcher for the grammar that a sequence brings along. */
-  constructor(vocabSize: number, matcher: (grammar: string | undefined) => GrammarMatcher | undefined = () => undefined) {
+  /** @param matcher for the grammar that a sequence brings along. @param finalNorm what embeddings need of the model. */
+  constructor(vocabSize: number, matcher: (grammar: string | undefined) => GrammarMatcher | undefined = () => undefined, finalNorm?: FinalNorm) {
     this.#vocabSize = vocabSize;
     this.#matcher = matcher;
+    this.#finalNorm = finalNorm;
     this.#sampler = new Sampler(vocabSize);
   }
 
   /** @throws MinidError invalid_value for parameters out of range. */
-  prepare({ sampling, history, promptLength }: OpenSlot): TextSlot {
+  prepare({ sampling, history, promptLength, pooling }: OpenSlot): TextSlot {
     invariant(sampling, "checkStep lets no slot be opened without sampling");
-    return new TextSlot(samplingParams(sampling, this.#vocabSize), history, promptLength, this.#matcher(sampling.grammar));
+    return new TextSlot(samplingParams(sampling, this.#vocabSize), history, promptLength, this.#matcher(sampling.grammar), this.#pool(pooling));
+  }
+
+  #pool(pooling: OpenSlot["pooling"]): Pool | undefined {
+    if (pooling === undefined || pooling === "") return undefined;
+    if (pooling !== "last" && pooling !== "mean") throw new MinidError("invalid_value", `step refused: pooling ${String(pooling)}: it is last or mean`, { param: "pooling" });
+    if (!this.#finalNorm) throw new MinidError("invalid_value", "step refused: this stage cannot embed");
+    return new Pool(pooling, this.#finalNorm);
   }
 
   open(slot: number, text: TextSlot): void { this.#slots.set(slot, text); }
@@ -59,12 +70,15 @@ export class TextSlot {
   readonly params: SamplingParams;
   readonly promptLength: number;
   readonly matcher: GrammarMatcher | undefined;
+  /** Of a sequence that is embedded. */
+  readonly pool: Pool | undefined;
   #tokens: Int32Array;
   #length: number;
 
-  constructor(params: SamplingParams, history: readonly number[], promptLength: number, matcher?: GrammarMatcher) {
+  constructor(params: SamplingParams, history: readonly number[], promptLength: number, matcher?: GrammarMatcher, pool?: Pool) {
     this.params = params;
     this.matcher = matcher;
+    this.pool = pool;
     this.promptLength = promptLength;
     this.#tokens = new Int32Array(history.length + historyRoom);
     this.#tokens.set(history);

@@ -18,13 +18,15 @@ export interface GenerateCall {
   readonly stopTokens: readonly number[];
   readonly deadlineMs?: number;
   readonly priority: "PRIORITY_INTERACTIVE" | "PRIORITY_BATCH";
+  /** Empty: generate. */
+  readonly pooling?: string;
 }
 
 interface WireLogprobs { readonly logprob: number; readonly top: readonly TokenLogprob[] }
 
 export interface GenerateUpdate {
   readonly tokens?: { readonly firstIndex: number; readonly tokens: readonly number[]; readonly logprobs: readonly WireLogprobs[] };
-  readonly finished?: { readonly reason: string; readonly cachedPromptTokens: number };
+  readonly finished?: { readonly reason: string; readonly cachedPromptTokens: number; readonly embedding?: readonly number[] };
   readonly admitted?: { readonly cachedPromptTokens: number };
 }
 
@@ -48,6 +50,7 @@ export function requestToWire(request: GenerateRequest, epoch: Epoch): GenerateC
     sampling: samplingToWire(request.sampling),
     ...(deadlineMs === undefined ? {} : { deadlineMs: Math.max(1, Math.round(deadlineMs)) }),
     priority: request.priority === "batch" ? "PRIORITY_BATCH" : "PRIORITY_INTERACTIVE",
+    pooling: request.pooling ?? "",
   };
 }
 
@@ -58,6 +61,8 @@ export function requestFromWire(call: GenerateCall): GenerateRequest {
     const wrong = tokens.find((token) => token < 0);
     if (wrong !== undefined) throw new MinidError("invalid_value", `${param} has the token ${wrong}: token ids are not negative.`, { param });
   }
+  const { pooling = "" } = call;
+  if (pooling !== "" && pooling !== "last" && pooling !== "mean") throw new MinidError("invalid_value", `pooling is ${pooling}: it is last or mean.`, { param: "pooling" });
   return {
     requestId: call.requestId,
     modelId: call.modelId,
@@ -68,13 +73,14 @@ export function requestFromWire(call: GenerateCall): GenerateRequest {
     stopTokens: call.stopTokens,
     ...(call.deadlineMs === undefined ? {} : { deadlineMs: call.deadlineMs }),
     priority: call.priority === "PRIORITY_BATCH" ? "batch" : "interactive",
+    ...(pooling !== "" && { pooling }),
   };
 }
 
 export function eventToWire(event: GenerateEvent): GenerateUpdate {
   switch (event.kind) {
     case "admitted": return { admitted: { cachedPromptTokens: event.cachedPromptTokens } };
-    case "finished": return { finished: { reason: event.reason, cachedPromptTokens: event.cachedPromptTokens } };
+    case "finished": return { finished: { reason: event.reason, cachedPromptTokens: event.cachedPromptTokens, ...(event.embedding && { embedding: event.embedding }) } };
     default: return {
       tokens: {
         firstIndex: event.tokens[0]?.index ?? 0,
@@ -97,7 +103,10 @@ export function eventFromWire(update: GenerateUpdate): GenerateEvent | undefined
       }),
     };
   }
-  if (update.finished) return { kind: "finished", reason: update.finished.reason === "stop" ? "stop" : "length", cachedPromptTokens: update.finished.cachedPromptTokens };
+  if (update.finished) {
+    const { reason, cachedPromptTokens, embedding = [] } = update.finished;
+    return { kind: "finished", reason: reason === "stop" ? "stop" : "length", cachedPromptTokens, ...(embedding.length > 0 && { embedding }) };
+  }
   if (update.admitted) return { kind: "admitted", cachedPromptTokens: update.admitted.cachedPromptTokens };
   return undefined;
 }

@@ -4,6 +4,8 @@
  * A front door that is cut off calls again with `emitted` = every token it already holds, and the answer goes on from there.
  */
 
+import type { Pooling } from "../../core/worker-protocol.js";
+
 /** OpenAI's and the field's sampling parameters, validated and with their defaults filled in. */
 export interface SamplingParams {
   /** 0 is greedy. */
@@ -42,6 +44,8 @@ export interface GenerateRequest {
   readonly stopTokens: readonly number[];
   /** Milliseconds from now until the answer must be complete; undefined: no deadline. */
   readonly deadlineMs?: number;
+  /** The prompt is to be embedded: nothing is generated, and `finished` brings the embedding. */
+  readonly pooling?: Pooling;
   /** `batch` waits behind `interactive` (the default), but not for ever. */
   readonly priority?: Priority;
 }
@@ -66,7 +70,7 @@ export type GenerateEvent =
   /** Comes once, when the sequence leaves the queue: what an undisturbed answer will report at its end. */
   | { readonly kind: "admitted"; readonly cachedPromptTokens: number }
   /** `stop`: a stop token was sampled (and reported). `length`: maxTokens or the context is used up. */
-  | { readonly kind: "finished"; readonly reason: "stop" | "length"; readonly cachedPromptTokens: number };
+  | { readonly kind: "finished"; readonly reason: "stop" | "length"; readonly cachedPromptTokens: number; /** Of a request with `pooling`: [hiddenSize], not of unit length. */ readonly embedding?: readonly number[] };
 
 export interface Generator {
   /**

@@ -27,7 +27,7 @@ export class LocalGenerator implements Generator {
     const id = this.#driver.submit(this.#toSubmitted(request), {
       admitted: (cachedPromptTokens) => { feed.event({ kind: "admitted", cachedPromptTokens }); },
       token: (token) => { feed.token(token); },
-      finished: (reason, cachedPromptTokens) => { feed.event({ kind: "finished", reason, cachedPromptTokens }); feed.end(); },
+      finished: (reason, cachedPromptTokens, embedding) => { feed.event({ kind: "finished", reason, cachedPromptTokens, ...(embedding && { embedding }) }); feed.end(); },
       failed: (error) => { feed.end(error); },
     });
     const entry = { feed, id };
@@ -60,12 +60,13 @@ export class LocalGenerator implements Generator {
   }
 
   #toSubmitted(request: GenerateRequest): SubmittedRequest {
-    const { prompt, emitted, maxTokens, stopTokens, deadlineMs, priority } = request;
+    const { prompt, emitted, maxTokens, stopTokens, deadlineMs, priority, pooling } = request;
     return {
       prompt, emitted, maxTokens, stopTokens,
       sampling: samplingToWire(request.sampling),
       ...(deadlineMs === undefined ? {} : { deadlineAtMs: this.#clock.now() + deadlineMs }),
       ...(priority === undefined ? {} : { priority }),
+      ...(pooling === undefined ? {} : { pooling }),
     };
   }
 }

@@ -15,7 +15,7 @@ export function findPrefix(sequence: Sequence, running: readonly Sequence[], slo
   const worthWaiting = Math.max(prefixTokensMin, (best?.length ?? 0) + gainRowsMin);
   if (sequence.sharableMax < worthWaiting) return best;
   for (const other of running) {
-    if (other === sequence || !other.started || other.ended || other.preempting || !other.prefilling) continue;
+    if (other === sequence || !other.started || other.ended || other.preempting || !other.prefilling || other.pooling) continue;
     const max = Math.min(other.prefillEnd, sequence.sharableMax);
     if (max >= worthWaiting && sharesAtLeast(other.tokens, sequence.tokens, worthWaiting)) return "wait";
   }

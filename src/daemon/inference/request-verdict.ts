@@ -5,15 +5,16 @@ import type { RingPlan, SubmittedRequest } from "./scheduler-types.js";
 export type Verdict = { readonly kind: "finish"; readonly reason: "stop" | "length" } | { readonly kind: "fail"; readonly code: ErrorCode; readonly message: string };
 
 /** @returns undefined for a request to be queued. */
-export function verdictOn({ prompt, emitted, maxTokens, stopTokens }: SubmittedRequest, { contextMax, kvTokensMax }: RingPlan): Verdict | undefined {
-  if (prompt.length >= contextMax) {
+export function verdictOn({ prompt, emitted, maxTokens, stopTokens, pooling }: SubmittedRequest, { contextMax, kvTokensMax }: RingPlan): Verdict | undefined {
+  const roomNeeded = pooling === undefined ? 1 : 0;
+  if (prompt.length + roomNeeded > contextMax) {
     return { kind: "fail", code: "context_length_exceeded", message: `The prompt has ${prompt.length} tokens and the model's context is ${contextMax}, answer included: shorten the messages.` };
   }
   const lastToken = emitted.at(-1);
   if (lastToken !== undefined && stopTokens.includes(lastToken)) return { kind: "finish", reason: "stop" };
   const known = prompt.length + emitted.length;
-  if (emitted.length >= maxTokens || known >= contextMax) return { kind: "finish", reason: "length" };
-  if (known >= kvTokensMax) {
+  if (pooling === undefined && (emitted.length >= maxTokens || known >= contextMax)) return { kind: "finish", reason: "length" };
+  if (known + roomNeeded > kvTokensMax) {
     return { kind: "fail", code: "out_of_kv", message: `The sequence has ${known} tokens and the ring has key-value memory for ${kvTokensMax}: give the machines more memory or add one.` };
   }
   return undefined;

@@ -31,7 +31,7 @@ export interface ReadyRing {
 export interface SequenceSink {
   admitted(cachedPromptTokens: number): void;
   token(token: GeneratedToken): void;
-  finished(reason: "stop" | "length", cachedPromptTokens: number): void;
+  finished(reason: "stop" | "length", cachedPromptTokens: number, embedding?: readonly number[]): void;
   failed(error: MinidError): void;
 }
 
@@ -161,7 +161,7 @@ export class RingDriver {
         this.#sinks.get(effect.id)?.admitted(effect.cachedPromptTokens);
         return;
       case "emit": this.#sinks.get(effect.id)?.token(effect.token); return;
-      case "finish": this.#take(effect.id)?.finished(effect.reason, effect.cachedPromptTokens); return;
+      case "finish": this.#take(effect.id)?.finished(effect.reason, effect.cachedPromptTokens, effect.embedding); return;
       case "fail": {
         const details = effect.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: effect.retryAfterSeconds };
         this.#take(effect.id)?.failed(new MinidError(effect.code, effect.message, details));

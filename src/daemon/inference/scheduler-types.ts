@@ -3,7 +3,7 @@
  * simulation can all be its world. Times are monotonic milliseconds handed in by the caller.
  */
 import type { ErrorCode } from "../../core/errors.js";
-import type { CacheOp, Sampled, Sampling, StepSpan } from "../../core/worker-protocol.js";
+import type { CacheOp, Pooling, Sampled, Sampling, StepSpan } from "../../core/worker-protocol.js";
 import type { GeneratedToken, Priority } from "./generate.js";
 
 /** The ring that is ready to compute. */
@@ -63,6 +63,8 @@ export interface SubmittedRequest {
   /** On the scheduler's clock, not a duration. */
   readonly deadlineAtMs?: number;
   readonly priority?: Priority;
+  /** The prompt is to be embedded: it finishes with its embedding, and no token is emitted. */
+  readonly pooling?: Pooling;
 }
 
 export interface SchedulerStep {
@@ -87,7 +89,7 @@ export type SchedulerEffect =
   | { readonly kind: "sendStep"; readonly step: SchedulerStep }
   | { readonly kind: "admitted"; readonly id: SequenceId; readonly cachedPromptTokens: number; readonly queuedMs: number }
   | { readonly kind: "emit"; readonly id: SequenceId; readonly token: GeneratedToken }
-  | { readonly kind: "finish"; readonly id: SequenceId; readonly reason: "stop" | "length"; readonly cachedPromptTokens: number }
+  | { readonly kind: "finish"; readonly id: SequenceId; readonly reason: "stop" | "length"; readonly cachedPromptTokens: number; readonly embedding?: readonly number[] }
   | { readonly kind: "fail"; readonly id: SequenceId; readonly code: ErrorCode; readonly message: string; readonly retryAfterSeconds?: number }
   /** The stages may no longer be level: the Run stream must be closed, and nothing is sent until the next `ready`. */
   | { readonly kind: "ringLost"; readonly code: ErrorCode; readonly message: string };

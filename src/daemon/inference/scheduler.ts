@@ -132,7 +132,7 @@ export class Scheduler {
       effects.push({ kind: "fail", id, code: "queue_full", message: `${this.#queue.length} requests are waiting: try again when Retry-After says.`, retryAfterSeconds: this.#queue.retryAfterSeconds() });
       return;
     }
-    const lengthMax = Math.min(request.prompt.length + request.maxTokens, plan.contextMax, plan.kvTokensMax);
+    const lengthMax = Math.min(request.prompt.length + (request.pooling === undefined ? request.maxTokens : 0), plan.contextMax, plan.kvTokensMax);
     const sequence = new Sequence(id, request, { submittedMs: nowMs, orderMs: orderMsOf(request, nowMs) }, { replay: plan.engineReplay, lengthMax });
     if (this.#running.length === 0 && this.#queue.length === 0) this.#busySinceMs = nowMs;
     this.#byId.set(id, sequence);
@@ -226,7 +226,7 @@ export class Scheduler {
         sequence.scheduled = prefix.length;
       }
     }
-    this.#ops.push({ op: "open", open: { slot: slot.index, sampling: sequence.request.sampling, history: [...sequence.tokens], promptLength: sequence.promptLength } });
+    this.#ops.push({ op: "open", open: { slot: slot.index, sampling: sequence.request.sampling, history: [...sequence.tokens], promptLength: sequence.promptLength, ...(sequence.pooling && { pooling: sequence.pooling }) } });
     this.#opened.push(sequence);
     slots.hold(slot, sequence.tokens, sequence.scheduled, sequence.prefillEnd);
     sequence.started = true;
@@ -254,9 +254,10 @@ export class Scheduler {
     sequence.scheduled = end;
     sequence.inflight += 1;
     sequence.lastStepSeq = this.#stepSeq;
-    const sharable = ring.plan.engineReplay === "prefill" ? end : sequence.prefillEnd;
-    ring.slots.hold(ring.slots.at(sequence.slot), sequence.tokens, end, sharable);
-    return { slot: sequence.slot, position, rows, tokens: sequence.tokens.slice(position, end), sample: end === sequence.tokens.length };
+    const cachable = ring.plan.engineReplay === "prefill" ? end : sequence.prefillEnd;
+    ring.slots.hold(ring.slots.at(sequence.slot), sequence.tokens, end, sequence.pooling ? 0 : cachable);
+    const span = { slot: sequence.slot, position, rows, tokens: sequence.tokens.slice(position, end), sample: end === sequence.tokens.length };
+    return sequence.pooling === "mean" ? { ...span, everyRow: true } : span;
   }
 
   // --- results in
@@ -276,6 +277,7 @@ export class Scheduler {
       sequence.inflight -= 1;
       const token = bySlot.get(slot);
       if (sequence.ended) this.#freeIfDone(sequence, nowMs);
+      else if (token && sequence.pooling) this.#embedded(sequence, token.embedding ?? [], nowMs, effects);
       else if (token) this.#emit(sequence, token, nowMs, effects);
       if (sequence.preempting && !sequence.ended && sequence.inflight === 0) this.#preempt(this.#ring, sequence, nowMs);
     }
@@ -292,6 +294,13 @@ export class Scheduler {
       }
     }
     this.#loseRing(code, message, effects);
+  }
+
+  #embedded(sequence: Sequence, embedding: readonly number[], nowMs: number, effects: SchedulerEffect[]): void {
+    if (embedding.length > 0) effects.push({ kind: "finish", id: sequence.id, reason: "stop", cachedPromptTokens: 0, embedding });
+    // A worker of an older version knows no embeddings, and samples.
+    else effects.push({ kind: "fail", id: sequence.id, code: "engine_failed", message: "Rank 0's worker gave no embedding. Upgrade minid on that machine." });
+    this.#end(sequence, nowMs);
   }
 
   #emit(sequence: Sequence, sampled: Sampled, nowMs: number, effects: SchedulerEffect[]): void {

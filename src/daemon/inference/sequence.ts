@@ -6,6 +6,7 @@
  * while a decoding sequence, whose next token is unknown until its step returns, is in at most one.
  */
 import { invariant } from "../../core/invariant.js";
+import type { Pooling } from "../../core/worker-protocol.js";
 import type { SequenceId, SubmittedRequest } from "./scheduler-types.js";
 
 /** A chunk bound below this could not cut three rows without leaving one alone. */
@@ -71,12 +72,14 @@ export class Sequence {
   }
 
   get promptLength(): number { return this.request.prompt.length; }
+  /** Of a sequence that is embedded: it ends with its last row. */
+  get pooling(): Pooling | undefined { return this.request.pooling; }
   get prefilling(): boolean { return this.scheduled < this.prefillEnd; }
   get prefillRemaining(): number { return this.prefillEnd - this.scheduled; }
   /** Has a known token to send through the decode path. */
   get decodable(): boolean { return this.started && !this.ended && !this.preempting && !this.prefilling && this.scheduled < this.tokens.length; }
-  /** Longest prefix that may come from elsewhere: what remains must be a chunk, never one row. */
-  get sharableMax(): number { return this.prefillEnd - 2; }
+  /** Longest prefix that may come from elsewhere: what remains must be a chunk, never one row. An embedding wants every row computed, and leaves the prefixes of conversations alone. */
+  get sharableMax(): number { return this.pooling ? 0 : this.prefillEnd - 2; }
 
   /** Back to where a resumed sequence begins: everything known is to be computed again, with the same bits. */
   restart(): void {

@@ -3,7 +3,7 @@
  * and "samples" a hash of what the cache really holds. So a token is right only if every row before it was computed, once, in
  * its place, and on the path (chunk or single row) that the engine asks for.
  */
-import { type CacheOp, type Sampled, type Sampling, greedySampling } from "../../../../src/core/worker-protocol.js";
+import { type CacheOp, type OpenSlot, type Sampled, type Sampling, greedySampling } from "../../../../src/core/worker-protocol.js";
 import type { RingPlan, SchedulerStep } from "../../../../src/daemon/inference/scheduler-types.js";
 
 const vocabulary = 40;
@@ -28,7 +28,10 @@ export function undisturbed(prompt: readonly number[], options: { seed: number; 
   return answer;
 }
 
-interface SlotModel { cache: { token: number; path: "chunk" | "row" }[]; touched: number; sampling: Sampling; history: number[]; promptLength: number }
+interface SlotModel { cache: { token: number; path: "chunk" | "row" }[]; touched: number; sampling: Sampling; history: number[]; promptLength: number; pooling?: OpenSlot["pooling"]; pooled: number[] }
+
+/** What the model's embedding of a prompt is: the tokens whose rows came back, which for the mean must be all. */
+export const embeddingOf = (prompt: readonly number[], pooling: "last" | "mean"): readonly number[] => (pooling === "mean" ? prompt : prompt.slice(-1));
 
 function check(condition: boolean, rule: string): asserts condition {
   if (!condition) throw new Error(`a worker would refuse: ${rule}`);
@@ -45,7 +48,7 @@ export class RingModel {
   constructor(plan: RingPlan) {
     this.plan = plan;
     // What an earlier plan may have left behind: the first step has to clear it.
-    this.#slots = Array.from({ length: plan.slots }, () => ({ cache: [{ token: -1, path: "row" }], touched: 1, sampling: greedySampling, history: [], promptLength: 0 }));
+    this.#slots = Array.from({ length: plan.slots }, () => ({ cache: [{ token: -1, path: "row" }], touched: 1, sampling: greedySampling, history: [], promptLength: 0, pooled: [] }));
   }
 
   get inflight(): number { return this.#inflight.length; }
@@ -79,6 +82,7 @@ export class RingModel {
       if (this.plan.engineReplay === "decode") {
         slot.cache.forEach(({ path }, at) => { check(path === (at < slot.promptLength && slot.promptLength > 1 ? "chunk" : "row"), `row ${at} of slot ${span.slot} was computed as ${path}`); });
       }
+      if (slot.pooling) return { slot: span.slot, token: 0, logprob: 0, top: [], embedding: slot.pooled };
       const token = nextToken(slot.cache.map((row) => row.token), slot.sampling.seed);
       slot.history.push(token);
       return { slot: span.slot, token, logprob: 0, top: [] };
@@ -94,6 +98,8 @@ export class RingModel {
         slot.sampling = op.open.sampling ?? greedySampling;
         slot.history = [...op.open.history];
         slot.promptLength = op.open.promptLength;
+        slot.pooling = op.open.pooling;
+        slot.pooled = [];
         return;
       }
       case "copy": {
@@ -131,6 +137,8 @@ export class RingModel {
     check(span.sample === (end === slot.history.length), "sampled before the last known token");
     slot.cache = [...slot.cache.slice(0, span.position), ...span.tokens.map((token) => ({ token, path: chunk ? "chunk" as const : "row" as const }))];
     slot.touched = Math.max(slot.touched, slot.cache.length);
+    check(span.everyRow !== true || slot.pooling === "mean", "rows come back that nobody needs");
+    slot.pooled.push(...(span.everyRow ? span.tokens : span.sample ? span.tokens.slice(-1) : []));
     this.rowsComputed += span.rows;
   }
 

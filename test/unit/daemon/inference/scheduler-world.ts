@@ -6,7 +6,7 @@ import { RingModel, undisturbed } from "./ring-model.js";
 
 export const defaultPlan: RingPlan = { worldSize: 1, slots: 8, kvTokensMax: 4_096, contextMax: 512, batchMax: 4, prefillChunk: 32, engineReplay: "prefill" };
 
-export interface Wish { readonly prompt: readonly number[]; readonly maxTokens: number; readonly seed?: number; readonly stopTokens?: readonly number[]; readonly priority?: "interactive" | "batch"; readonly deadlineAtMs?: number }
+export interface Wish { readonly prompt: readonly number[]; readonly maxTokens: number; readonly seed?: number; readonly stopTokens?: readonly number[]; readonly priority?: "interactive" | "batch"; readonly deadlineAtMs?: number; readonly pooling?: "last" | "mean" }
 
 export interface Client {
   readonly wish: Wish;
@@ -15,6 +15,7 @@ export interface Client {
   /** `running`, `stop`, `length`, `cancelled`, or the code it failed with. */
   outcome: string;
   cachedPromptTokens: number | undefined;
+  embedding?: readonly number[];
   resumes: number;
 }
 
@@ -95,7 +96,10 @@ export class SchedulerWorld {
           if (effect.token.index !== client.emitted.length) throw new Error(`token ${effect.token.index} after ${client.emitted.length} tokens`);
           client.emitted.push(effect.token.token);
           break;
-        case "finish": client.outcome = effect.reason; break;
+        case "finish":
+          client.outcome = effect.reason;
+          if (effect.embedding) client.embedding = effect.embedding;
+          break;
         default:
           if (effect.code === "stage_lost" || effect.code === "not_ready") { client.resumes += 1; this.#cutOff.push(client); } else client.outcome = effect.code;
       }
@@ -109,12 +113,12 @@ export class SchedulerWorld {
   }
 
   #send(client: Client): void {
-    const { prompt, maxTokens, seed = 0, stopTokens = [], priority, deadlineAtMs } = client.wish;
+    const { prompt, maxTokens, seed = 0, stopTokens = [], priority, deadlineAtMs, pooling } = client.wish;
     client.id = this.#nextId;
     this.#nextId += 1;
     const request: SubmittedRequest = {
       prompt, maxTokens, stopTokens, emitted: [...client.emitted], sampling: { ...greedySampling, seed },
-      ...(priority === undefined ? {} : { priority }), ...(deadlineAtMs === undefined ? {} : { deadlineAtMs }),
+      ...(priority === undefined ? {} : { priority }), ...(deadlineAtMs === undefined ? {} : { deadlineAtMs }), ...(pooling === undefined ? {} : { pooling }),
     };
     this.input({ kind: "submit", id: client.id, request });
   }
