@@ -24,10 +24,10 @@ ${settingKeys.map((key) => `| \`${key}\` | ${cell(defaultOf(key))} | ${table[key
 A device of \`devices\`: \`{"device_id": "mini2", "hostname": "mini2.local", "port": 50051, "agent_port": 50050, "local_rank": 1}\`; \`port\` is the worker's.
 `);
 
-const metrics = new Metrics(() => { throw new Error("not scraped here"); }).registry.getMetricsAsArray();
+const metrics = new Metrics({}).registry.getMetricsAsArray();
 const ours = metrics.filter((metric) => !metric.name.startsWith("minid_agent_"));
 writeFileSync("docs/METRICS.md", `# Metrics
-Generated from \`src/daemon/metrics.ts\` by \`npm run docs\`. \`GET /metrics\` in Prometheus' text format; units are in the names: seconds and bytes.
+Generated from \`src/daemon/metrics.ts\` and \`src/daemon/telemetry\` by \`npm run docs\`. \`GET /metrics\` in Prometheus' text format; units are in the names: seconds and bytes.
 The agent process's own (CPU, memory, event loop) are there too, as prom-client's default metrics with the prefix \`minid_agent_\`.
 
 | metric | kind | labels | meaning |

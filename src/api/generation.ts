@@ -10,7 +10,7 @@ import { requestDeadlineMs } from "./deadline.js";
 import type { RouteContext } from "./deps.js";
 import { embeddingOf } from "./embeddings.js";
 import { publicError } from "./error-response.js";
-import { timed } from "./observer.js";
+import { type Tally, timed } from "./observer.js";
 import { openScope } from "./request-scope.js";
 import { SseStream, type ErrorEvent } from "./sse.js";
 
@@ -56,14 +56,14 @@ async function within(context: RouteContext, { endpoint, request, reply }: Gener
   const startedMs = clock.now();
   const deadlineMs = requestDeadlineMs(request.headers["timeout"], context.options.requestTimeoutMs);
   const scope = openScope(reply, deadlineMs);
-  const tally = { promptTokens: 0, completionTokens: 0 };
-  const report = (code: ErrorCode | "ok") => observer.finished({ endpoint, code, seconds: (clock.now() - startedMs) / 1000, ...tally });
+  const tally: Tally = { promptTokens: 0, completionTokens: 0, firstTokenSeconds: undefined, reasons: [] };
+  const report = (code: ErrorCode | "ok") => observer.finished({ endpoint, requestId: request.id, code, seconds: (clock.now() - startedMs) / 1000, ...tally });
   const leftMs = () => Math.max(1, Math.round(deadlineMs - (clock.now() - startedMs)));
   const run: Run = {
     answer(asked) {
       tally.promptTokens += asked.generate.prompt.length;
       const pieces = answer(generator, { ...asked, generate: { ...asked.generate, deadlineMs: leftMs() } }, scope.signal);
-      return timed(pieces, startedMs, clock, observer, tally);
+      return timed(pieces, startedMs, clock, observer, request.id, tally);
     },
     embed(asked) {
       tally.promptTokens += asked.prompt.length;

@@ -46,5 +46,6 @@ export interface StatusSource {
   status(): object;
   /** The current plan as `/distributed/plan` prints it; undefined while there is none. */
   plan(): object | undefined;
-  metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
+  /** @param accept the scraper's header: which format it wants. */
+  metrics(accept: string | undefined): Promise<{ readonly contentType: string; readonly body: string }>;
 }

@@ -26,6 +26,8 @@ export const stepsInFlightMax = 64;
 /** Rows of all spans of one step. */
 export const stepRowsMax = 2_048;
 export const topLogprobsMax = 20;
+/** Bounds in seconds by which calls of the engine are counted, see `ProbeReply.computeCounts`. */
+export const computeSecondsBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] as const;
 
 export type Phase = "PHASE_EMPTY" | "PHASE_LOADING" | "PHASE_IDLE" | "PHASE_BUSY" | "PHASE_FAILED" | "PHASE_DRAINING";
 
@@ -64,6 +66,9 @@ export interface ProbeReply {
   readonly engine: string;
   readonly stepsTotal: number;
   readonly computeSecondsTotal: number;
+  readonly cpuSecondsTotal: number;
+  /** Calls of the engine that took up to each of `computeSecondsBounds` (and more than the one before); the last count is of longer ones. */
+  readonly computeCounts: readonly number[];
 }
 
 export interface LoadRequest {
@@ -174,6 +179,14 @@ export interface Sampled {
   readonly embedding?: readonly number[];
 }
 
+/** What one rank above 0 spent on a step. */
+export interface RankTime {
+  readonly rank: number;
+  readonly computeMs: number;
+  /** From the frame's arrival to its departure. */
+  readonly heldMs: number;
+}
+
 export interface StepResult {
   readonly stepSeq: number;
   readonly sampled: readonly Sampled[];
@@ -182,6 +195,8 @@ export interface StepResult {
   readonly error: string;
   readonly computeMs: number;
   readonly ringMs: number;
+  /** Of the other ranks, in order; fewer when a rank of another version does not tell. */
+  readonly times: readonly RankTime[];
 }
 
 export interface Frame {
@@ -192,6 +207,8 @@ export interface Frame {
   readonly spans: readonly StepSpan[];
   /** [rows, hiddenSize] float32 little-endian. */
   readonly hidden: Uint8Array;
+  /** Of the ranks that it has passed. */
+  readonly times: readonly RankTime[];
 }
 
 export interface PassFailure {

@@ -110,7 +110,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       scheduler: control.leadership().kind === "leads" ? ringDriver.snapshot() : undefined,
       localConditions: introducer.conditions(),
     });
-    const metrics = new Metrics(status);
+    const metrics = new Metrics({ status, worker: () => supervisor.lastReply(), scheduler: () => ringDriver.snapshot(), queueMax: config.queue_max }, { vllm: config.metrics_vllm_names });
 
     // --- computing, when we are rank 0
     const connectOwnWorker = workerConnector(`${loopbackOf(config.grpc_host)}:${config.worker_port}`, peerName(trust.nodeId), transport);
@@ -119,7 +119,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       limits: { ...defaultSchedulerLimits, queueMax: config.queue_max, stepTimeoutMs: config.step_timeout_ms },
       onLost: (error) => { supervisor.suspect(); control.lost(error); },
       observer: {
-        onStep: (step) => metrics.step(step.computeMs / 1_000, step.ringMs / 1_000),
+        onStep: (step) => metrics.step(step, step.worldSize),
         onAdmitted: (queuedMs) => metrics.admitted(queuedMs / 1_000),
       },
     });
@@ -232,13 +232,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     // --- the front door
     const resuming = new ResumingGenerator({ leaders: control, clock, onRecovered: (recovery, requestId) => {
       log.info({ requestId, ...recovery }, "answer resumed");
-      metrics.answerRecovered(recovery);
+      metrics.answerRecovered(recovery, requestId);
     } });
     const model = servedModel(place.id, assistant, config, version, clock);
     const http = createServer({
       generator: resuming, log, clock, observer: metrics,
       models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
-      status: snapshotStatusSource(status, async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() })),
+      status: snapshotStatusSource(status, (accept) => metrics.expose(accept)),
     }, { bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms, version });
     life.onStop("front door", () => { http.server.closeAllConnections(); });
     await http.listen({ host: config.http_host, port: config.http_port }).catch((error: NodeJS.ErrnoException) => {

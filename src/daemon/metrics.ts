@@ -1,30 +1,55 @@
 /**
  * The agent's metrics, one registry a process. Names are a contract (DESIGN.md): `minid_*`, units in the name, seconds and
- * bytes. Gauges of state are read from the status snapshot when they are scraped, so they cannot disagree with /distributed/status;
- * counters and histograms are told as things happen.
+ * bytes. Counters and histograms are told here, as things happen; what is read when a scrape comes is in telemetry/state-metrics.ts.
+ * The slow ones of one answer carry its request id as an exemplar, which the log lines of the same answer carry too.
  */
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import { Counter, Histogram, Registry, type RegistryContentType, collectDefaultMetrics } from "prom-client";
+import type { RankTime } from "../core/worker-protocol.js";
 import type { ClusterEvent } from "./cluster/contract.js";
 import type { Recovery } from "./inference/resume.js";
-import type { SchedulerSnapshot } from "./inference/scheduler-types.js";
-import type { StatusSnapshot } from "./status.js";
 import type { SupervisorEvent } from "./supervisor/types.js";
+import { type Exposition, type MetricGroup, expose } from "./telemetry/exposition.js";
+import { type MetricSources, stateMetrics } from "./telemetry/state-metrics.js";
+import { vllmNames } from "./telemetry/vllm-names.js";
 
 /** Milliseconds for tokens, up to minutes for whole answers. */
 const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const recoveryBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 30, 60];
+const hopBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
+const tokenBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768];
+
+/** What the front door tells of an answer that is over; the shape is src/api/observer.ts's. */
+interface Outcome {
+  readonly endpoint: string; readonly code: string; readonly seconds: number; readonly promptTokens: number; readonly completionTokens: number;
+  readonly requestId: string; readonly reasons: readonly string[]; readonly firstTokenSeconds: number | undefined;
+}
+
+export interface StepTimes { readonly computeMs: number; readonly ringMs: number; readonly times: readonly RankTime[] }
+
+/** Time on the way, a hop: what the other ranks did not hold the frame for. Undefined in a ring of one, and while a rank does not tell. */
+export function hopMs({ ringMs, times }: StepTimes, worldSize: number): number | undefined {
+  if (worldSize < 2 || times.length !== worldSize - 1) return undefined;
+  const held = times.reduce((sum, { heldMs }) => sum + heldMs, 0);
+  return Number.isFinite(held) ? Math.max(0, ringMs - held) / worldSize : undefined;
+}
 
 export class Metrics {
-  readonly registry = new Registry();
+  readonly registry: Registry<RegistryContentType> = new Registry<RegistryContentType>();
+  readonly #groups: MetricGroup[];
   readonly #requests: Counter<"endpoint" | "code">;
   readonly #promptTokens: Counter;
   readonly #completionTokens: Counter;
-  readonly #ttft: Histogram;
+  readonly #ttft: Histogram<"request_id">;
   readonly #interToken: Histogram;
-  readonly #endToEnd: Histogram<"endpoint">;
+  readonly #endToEnd: Histogram<"endpoint" | "request_id">;
   readonly #queue: Histogram;
   readonly #step: Histogram<"part">;
-  readonly #recovery: Histogram<"cause" | "phase">;
+  readonly #hop: Histogram;
+  readonly #perToken: Histogram;
+  readonly #promptSize: Histogram;
+  readonly #completionSize: Histogram;
+  readonly #finished: Counter<"finished_reason">;
+  readonly #recovery: Histogram<"cause" | "phase" | "request_id">;
   readonly #resumed: Counter;
   readonly #replayed: Counter;
   readonly #restarts: Counter<"reason">;
@@ -33,89 +58,90 @@ export class Metrics {
   readonly #memberChanges: Counter<"to">;
   #readyVersion = 0;
 
-  /** @param snapshot the newest status, from memory. */
-  constructor(snapshot: () => StatusSnapshot) {
+  /** @param options.vllm show the common ones under vLLM's names too. */
+  constructor(sources: MetricSources, options: { readonly vllm: boolean } = { vllm: false }) {
+    // Exemplars are taken by such registries only; which format a scrape gets is decided for each.
+    this.registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry, prefix: "minid_agent_" });
     this.#requests = new Counter({ name: "minid_requests_total", help: "Requests that ended, by endpoint and outcome code.", labelNames: ["endpoint", "code"], registers });
     this.#promptTokens = new Counter({ name: "minid_prompt_tokens_total", help: "Tokens of the prompts that were answered.", registers });
     this.#completionTokens = new Counter({ name: "minid_completion_tokens_total", help: "Tokens of the answers.", registers });
-    this.#ttft = new Histogram({ name: "minid_time_to_first_token_seconds", help: "From a request's arrival to its first token.", buckets: latencyBuckets, registers });
+    this.#ttft = new Histogram({ name: "minid_time_to_first_token_seconds", help: "From a request's arrival to its first token.", buckets: latencyBuckets, registers, enableExemplars: true });
     this.#interToken = new Histogram({ name: "minid_inter_token_seconds", help: "Between two tokens of an answer.", buckets: latencyBuckets, registers });
-    this.#endToEnd = new Histogram({ name: "minid_request_seconds", help: "From a request's arrival to its end.", labelNames: ["endpoint"], buckets: latencyBuckets, registers });
+    this.#endToEnd = new Histogram({ name: "minid_request_seconds", help: "From a request's arrival to its end.", labelNames: ["endpoint"], buckets: latencyBuckets, registers, enableExemplars: true });
+    this.#perToken = new Histogram({ name: "minid_time_per_output_token_seconds", help: "Of one answer: from its first token to its end, a token.", buckets: latencyBuckets, registers });
+    this.#promptSize = new Histogram({ name: "minid_request_prompt_tokens", help: "Tokens of one request's prompt.", buckets: tokenBuckets, registers });
+    this.#completionSize = new Histogram({ name: "minid_request_completion_tokens", help: "Tokens of one request's answer.", buckets: tokenBuckets, registers });
+    this.#finished = new Counter({ name: "minid_finished_answers_total", help: "Answers that came to their end, by why: stop or length.", labelNames: ["finished_reason"], registers });
     this.#queue = new Histogram({ name: "minid_queue_seconds", help: "From submission to admission by the scheduler.", buckets: latencyBuckets, registers });
     this.#step = new Histogram({ name: "minid_step_seconds", help: "One step of the ring: rank 0's own arithmetic (compute) and the way through the other ranks (ring).", labelNames: ["part"], buckets: latencyBuckets, registers });
-    this.#recovery = new Histogram({ name: "minid_recovery_seconds", help: "Time to get an interrupted answer or stage going again, by cause and phase.", labelNames: ["cause", "phase"], buckets: recoveryBuckets, registers });
+    this.#hop = new Histogram({ name: "minid_hop_seconds", help: "From one rank to the next, activations included: what a step spent on the way, divided by its hops (rank 0).", buckets: hopBuckets, registers });
+    this.#recovery = new Histogram({ name: "minid_recovery_seconds", help: "Time to get an interrupted answer or stage going again, by cause and phase.", labelNames: ["cause", "phase"], buckets: recoveryBuckets, registers, enableExemplars: true });
     this.#resumed = new Counter({ name: "minid_resumed_requests_total", help: "Times that an answer in flight was carried over a fault.", registers });
     this.#replayed = new Counter({ name: "minid_replayed_tokens_total", help: "Tokens that were computed again to resume answers.", registers });
     this.#restarts = new Counter({ name: "minid_worker_restarts_total", help: "Worker processes that ended and came back, by reason.", labelNames: ["reason"], registers });
     this.#elections = new Counter({ name: "minid_elections_total", help: "Elections that this node won, by cause.", labelNames: ["cause"], registers });
     this.#plans = new Counter({ name: "minid_plans_total", help: "Plans that this node made.", registers });
     this.#memberChanges = new Counter({ name: "minid_member_changes_total", help: "Changes of members' states as this node saw them.", labelNames: ["to"], registers });
-    this.#addGauges(snapshot);
+    stateMetrics(this.registry, sources);
+    this.#groups = [{ metrics: () => this.registry.getMetricsAsArray() }, ...(options.vllm ? [vllmNames(this.registry, sources)] : [])];
   }
 
+  /** One scrape. @param accept the scraper's header. */
+  expose(accept: string | undefined): Promise<Exposition> { return expose(this.#groups, accept); }
+
   // --- told by the front door (the shape is src/api/observer.ts)
-  firstToken(seconds: number): void { this.#ttft.observe(seconds); }
+  firstToken(seconds: number, requestId: string): void { this.#ttft.observe({ value: seconds, exemplarLabels: exemplar(requestId) }); }
   interToken(seconds: number): void { this.#interToken.observe(seconds); }
-  finished(outcome: { readonly endpoint: string; readonly code: string; readonly seconds: number; readonly promptTokens: number; readonly completionTokens: number }): void {
-    this.#requests.inc({ endpoint: outcome.endpoint, code: outcome.code });
-    this.#endToEnd.observe({ endpoint: outcome.endpoint }, outcome.seconds);
-    this.#promptTokens.inc(outcome.promptTokens);
-    this.#completionTokens.inc(outcome.completionTokens);
+  finished(outcome: Outcome): void {
+    const { endpoint, seconds, promptTokens, completionTokens, firstTokenSeconds } = outcome;
+    this.#requests.inc({ endpoint, code: outcome.code });
+    this.#endToEnd.observe({ labels: { endpoint }, value: seconds, exemplarLabels: exemplar(outcome.requestId) });
+    this.#promptTokens.inc(promptTokens);
+    this.#completionTokens.inc(completionTokens);
+    for (const finished_reason of outcome.reasons) this.#finished.inc({ finished_reason });
+    if (outcome.code !== "ok") return;
+    this.#promptSize.observe(promptTokens);
+    this.#completionSize.observe(completionTokens);
+    if (firstTokenSeconds !== undefined && completionTokens > 1) this.#perToken.observe(Math.max(0, seconds - firstTokenSeconds) / (completionTokens - 1));
   }
 
   // --- told by the scheduler's driver and the resuming generator
   admitted(queuedSeconds: number): void { this.#queue.observe(queuedSeconds); }
-  step(computeSeconds: number, ringSeconds: number): void {
-    this.#step.observe({ part: "compute" }, computeSeconds);
-    if (ringSeconds > 0) this.#step.observe({ part: "ring" }, ringSeconds);
+  step(step: StepTimes, worldSize: number): void {
+    this.#step.observe({ part: "compute" }, step.computeMs / 1_000);
+    if (step.ringMs > 0) this.#step.observe({ part: "ring" }, step.ringMs / 1_000);
+    const hop = hopMs(step, worldSize);
+    if (hop !== undefined) this.#hop.observe(hop / 1_000);
   }
-  answerRecovered(recovery: Recovery): void {
+  answerRecovered(recovery: Recovery, requestId: string): void {
     const { cause, detectMs, waitMs, replayMs } = recovery;
     this.#resumed.inc();
     this.#replayed.inc(recovery.replayedTokens);
-    for (const [phase, ms] of Object.entries({ detect: detectMs, wait: waitMs, replay: replayMs, total: detectMs + waitMs + replayMs })) this.#recovery.observe({ cause, phase }, ms / 1_000);
+    for (const [phase, ms] of Object.entries({ detect: detectMs, wait: waitMs, replay: replayMs, total: detectMs + waitMs + replayMs })) {
+      this.#recovery.observe({ labels: { cause, phase }, value: ms / 1_000, exemplarLabels: exemplar(requestId) });
+    }
   }
 
   // --- told by the supervisor and the cluster
   supervisorEvent(event: SupervisorEvent): void {
     if (event.kind === "restarted") this.#restarts.inc({ reason: event.reason });
-    else if (event.kind === "recovery") this.#recovery.observe({ cause: "worker_restart", phase: event.phase }, event.tookMs / 1_000);
+    else if (event.kind === "recovery") this.#recovery.observe({ labels: { cause: "worker_restart", phase: event.phase }, value: event.tookMs / 1_000 });
   }
   clusterEvent(event: ClusterEvent): void {
     if (event.kind === "election_won") {
       this.#elections.inc({ cause: event.cause });
-      this.#recovery.observe({ cause: event.cause, phase: "elect" }, event.tookMs / 1_000);
+      this.#recovery.observe({ labels: { cause: event.cause, phase: "elect" }, value: event.tookMs / 1_000 });
     } else if (event.kind === "ready" && event.version > this.#readyVersion) {
       // Later times of the same plan are workers that came back: the supervisor tells of those.
       this.#readyVersion = event.version;
-      this.#recovery.observe({ cause: "plan", phase: "load" }, event.sincePlanMs / 1_000);
+      this.#recovery.observe({ labels: { cause: "plan", phase: "load" }, value: event.sincePlanMs / 1_000 });
     } else if (event.kind === "planned") this.#plans.inc();
     else if (event.kind === "member") this.#memberChanges.inc({ to: event.to });
   }
-
-  #addGauges(snapshot: () => StatusSnapshot): void {
-    const gauge = (name: string, help: string, value: (status: StatusSnapshot) => number): void => {
-      const metric: Gauge = new Gauge({ name, help, registers: [this.registry], collect: (): void => { metric.set(value(snapshot())); } });
-    };
-    const inference = (name: string, help: string, value: (scheduler: SchedulerSnapshot) => number): void =>
-      gauge(name, help, (status) => (status.inference ? value(status.inference) : 0));
-
-    gauge("minid_ready", "1 when a request would be served now.", (status) => Number(status.ready));
-    gauge("minid_is_coordinator", "1 on rank 0.", (status) => Number(status.role === "leader"));
-    gauge("minid_epoch", "Counter of the leadership term in force.", (status) => status.epoch?.counter ?? 0);
-    gauge("minid_plan_version", "Version of the plan in force.", (status) => status.plan?.version ?? 0);
-    gauge("minid_world_size", "Ranks of the plan in force.", (status) => status.world_size);
-    gauge("minid_members_alive", "Members that this node holds to be alive, itself included.", (status) => status.devices.filter((device) => !["dead", "left"].includes(device.status)).length);
-    gauge("minid_stage_ready", "1 when this node's worker has its stage of the plan loaded.", (status) => Number(status.devices.some((device) => device.self && device.rank !== null && device.status === "healthy")));
-    gauge("minid_worker_kv_bytes", "Memory that this node's worker holds in key-value cache.", (status) => status.devices.find((device) => device.self)?.worker?.kv_bytes ?? 0);
-    gauge("minid_worker_resident_bytes", "Resident memory of this node's worker process.", (status) => status.devices.find((device) => device.self)?.worker?.rss_bytes ?? 0);
-    inference("minid_requests_running", "Sequences that compute now (rank 0).", (scheduler) => scheduler.running);
-    inference("minid_requests_waiting", "Sequences that wait for admission (rank 0).", (scheduler) => scheduler.queued);
-    inference("minid_steps_in_flight", "Steps on their way round the ring (rank 0).", (scheduler) => scheduler.stepsInFlight);
-    inference("minid_kv_tokens_reserved", "Tokens of key-value cache promised to running sequences (rank 0).", (scheduler) => scheduler.kvTokens.reserved);
-    inference("minid_kv_tokens_cached", "Tokens of key-value cache held by cached prefixes (rank 0).", (scheduler) => scheduler.kvTokens.cached);
-    inference("minid_kv_tokens_max", "Tokens of key-value cache that the ring has memory for (rank 0).", (scheduler) => scheduler.kvTokens.max);
-  }
 }
+
+/** OpenMetrics allows 128 characters for names and values of one exemplar together. */
+const exemplarCharsMax = 100;
+const exemplar = (requestId: string): { readonly request_id: string } => ({ request_id: requestId.slice(0, exemplarCharsMax) });

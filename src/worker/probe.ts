@@ -37,8 +37,12 @@ export function probeReply({ incarnation, host, epochs, control, phases, loopLag
     engine: control.stage?.info?.engine ?? "",
     stepsTotal: board.get("steps"),
     computeSecondsTotal: board.get("computeMicros") / 1e6,
+    cpuSecondsTotal: cpuSeconds(process.cpuUsage()),
+    computeCounts: board.computeCounts(),
   };
 }
+
+const cpuSeconds = ({ user, system }: NodeJS.CpuUsage): number => (user + system) / 1e6;
 
 function stageStatus({ stage, wanted }: StageControl): StageStatus | null {
   if (!stage || !wanted) return null;

@@ -3,6 +3,8 @@
  * without asking the one that is busy. Times are the monotonic clock that all threads of a process share.
  */
 
+import { computeSecondsBounds } from "../core/worker-protocol.js";
+
 const cells = ["progress", "progressAtNs", "bytesLoaded", "bytesTotal", "weightBytes", "kvBytes", "steps", "computeMicros", "cancelledLoad"] as const;
 type Cell = (typeof cells)[number];
 
@@ -10,7 +12,7 @@ export class ProgressBoard {
   readonly memory: SharedArrayBuffer;
   readonly #cells: BigInt64Array;
 
-  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(8 * cells.length)) {
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(8 * (cells.length + computeSecondsBounds.length + 1))) {
     this.memory = memory;
     this.#cells = new BigInt64Array(memory);
   }
@@ -27,7 +29,12 @@ export class ProgressBoard {
   computed(computeMs: number, countsAsStep: boolean): void {
     if (countsAsStep) this.#add("steps", 1);
     this.#add("computeMicros", computeMs * 1_000);
+    const bound = computeSecondsBounds.findIndex((seconds) => computeMs <= seconds * 1_000);
+    Atomics.add(this.#cells, cells.length + (bound < 0 ? computeSecondsBounds.length : bound), 1n);
   }
+
+  /** See `ProbeReply.computeCounts`. */
+  computeCounts(): number[] { return Array.from(this.#cells.subarray(cells.length), Number); }
 
   /** Milliseconds since the last `advance`; since `sinceNs` when that is later. */
   ageMs(sinceNs: number): number {

@@ -10,7 +10,7 @@
  */
 import { randomInt } from "node:crypto";
 import { MinidError, isErrorCode, toMinidError } from "../core/errors.js";
-import type { CacheOp, Frame, PassFailure, Sampled, Step, StepResult } from "../core/worker-protocol.js";
+import type { CacheOp, Frame, PassFailure, RankTime, Sampled, Step, StepResult } from "../core/worker-protocol.js";
 import type { EngineHost } from "./engine-host.js";
 import { fromWire, toWire } from "./activations.js";
 import type { Term } from "./fence.js";
@@ -58,7 +58,7 @@ export class RingHead {
     const pending = this.#pending.get(frame.stepSeq);
     if (pending?.where !== "travelling" || pending.result) return;
     pending.where = "back";
-    this.#finish(frame.stepSeq, pending, frame.hidden, performance.now() - pending.sentAt).catch((error: unknown) => { this.#fail(frame.stepSeq, error); });
+    this.#finish(frame.stepSeq, pending, frame.hidden, performance.now() - pending.sentAt, frame.times).catch((error: unknown) => { this.#fail(frame.stepSeq, error); });
     // The engine thread samples it before it looks at what is sent to it now.
     this.#begin();
   }
@@ -103,7 +103,7 @@ export class RingHead {
 
   async #computeWhole(key: number, pending: Pending): Promise<void> {
     const { sampled, computeMs } = await this.#host.request<"whole">({ kind: "whole", ops: pending.step.ops, spans: pending.step.spans });
-    this.#succeed(key, pending, sampled, computeMs, 0);
+    this.#succeed(key, pending, sampled, computeMs, 0, []);
   }
 
   async #sendRound(key: number, pending: Pending, link: RingLink): Promise<void> {
@@ -113,17 +113,17 @@ export class RingHead {
     pending.computeMs = computeMs;
     pending.where = "travelling";
     pending.sentAt = performance.now();
-    link.send({ ...this.#term, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden) });
+    link.send({ ...this.#term, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden), times: [] });
   }
 
-  async #finish(key: number, pending: Pending, bytes: Uint8Array, ringMs: number): Promise<void> {
+  async #finish(key: number, pending: Pending, bytes: Uint8Array, ringMs: number, times: readonly RankTime[]): Promise<void> {
     const hidden = fromWire(bytes);
     const { sampled, computeMs } = await this.#host.request<"finishRing">({ kind: "finishRing", key, hidden }, [hidden.buffer]);
-    this.#succeed(key, pending, sampled, pending.computeMs + computeMs, ringMs);
+    this.#succeed(key, pending, sampled, pending.computeMs + computeMs, ringMs, times);
   }
 
-  #succeed(key: number, pending: Pending, sampled: readonly Sampled[], computeMs: number, ringMs: number): void {
-    this.#settle(key, pending, { stepSeq: pending.step.stepSeq, sampled, errorCode: "", error: "", computeMs, ringMs });
+  #succeed(key: number, pending: Pending, sampled: readonly Sampled[], computeMs: number, ringMs: number, times: readonly RankTime[]): void {
+    this.#settle(key, pending, { stepSeq: pending.step.stepSeq, sampled, errorCode: "", error: "", computeMs, ringMs, times });
   }
 
   #fail(key: number, thrown: unknown): void {
@@ -131,7 +131,7 @@ export class RingHead {
     if (!pending || pending.result) return;
     const error = toMinidError(thrown);
     if (this.#link) this.#forget(key);
-    this.#settle(key, pending, { stepSeq: pending.step.stepSeq, sampled: [], errorCode: error.code, error: error.message, computeMs: pending.computeMs, ringMs: 0 });
+    this.#settle(key, pending, { stepSeq: pending.step.stepSeq, sampled: [], errorCode: error.code, error: error.message, computeMs: pending.computeMs, ringMs: 0, times: [] });
   }
 
   #settle(key: number, pending: Pending, result: StepResult): void {

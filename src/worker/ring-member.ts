@@ -60,10 +60,12 @@ export class RingMember {
 
   async #process(frame: Frame, upstream: Upstream): Promise<void> {
     const { host, rank, last, link } = this.#options;
+    const arrivedAt = performance.now();
     try {
       const hidden = fromWire(frame.hidden);
       const result = await host.request<"pass">({ kind: "pass", ops: frame.ops, spans: frame.spans, hidden, last }, [hidden.buffer]);
-      link.send({ ...frame, hidden: toWire(result.hidden) });
+      const times = [...frame.times, { rank, computeMs: result.computeMs, heldMs: performance.now() - arrivedAt }];
+      link.send({ ...frame, hidden: toWire(result.hidden), times });
     } catch (error) {
       const { code, message } = toMinidError(error);
       upstream.fail({ stepSeq: frame.stepSeq, errorCode: code, error: `rank ${rank}: ${message}`, rank });

@@ -133,7 +133,7 @@ class RunSession {
       this.#submit(step, (result) => { this.#answer(result); });
     } catch (error) {
       const { code, message } = toMinidError(error);
-      this.#answer({ stepSeq: step.stepSeq, sampled: [], errorCode: code, error: message, computeMs: 0, ringMs: 0 });
+      this.#answer({ stepSeq: step.stepSeq, sampled: [], errorCode: code, error: message, computeMs: 0, ringMs: 0, times: [] });
     }
   }
 

@@ -76,7 +76,7 @@ export class SimWorker {
     return {
       incarnation: process.incarnation, pid: process.pid, epoch: this.#accepted, phase: phases[this.#phase], inflight: 0, stepSeq: Math.floor(this.#agenda.now / 10), phaseAgeMs: 0, progressAgeMs: 0, loopLagMs: 0, bytesLoaded: 0, bytesTotal: 0,
       stage: order ? { planVersion: order.planVersion, modelId: "model", rank: order.rank, worldSize: order.worldSize, layerFirst: order.layers.first, layerEnd: order.layers.end, engine: "sim", numerics: "fast", replay: "prefill" } : null,
-      errorCode: this.#phase === "failed" ? "model_unreadable" : "", error: this.#phase === "failed" ? UNREADABLE : "", rssBytes: 0, kvBytes: 0, engine: "sim", stepsTotal: 0, computeSecondsTotal: 0,
+      errorCode: this.#phase === "failed" ? "model_unreadable" : "", error: this.#phase === "failed" ? UNREADABLE : "", rssBytes: 0, kvBytes: 0, engine: "sim", stepsTotal: 0, computeSecondsTotal: 0, cpuSecondsTotal: 0, computeCounts: [],
     };
   }
 

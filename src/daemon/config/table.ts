@@ -73,6 +73,8 @@ export const table = {
   probe_interval_ms: number(ms(500, 20, 60_000), "ms", "Time between probes of the own worker."),
   step_timeout_ms: number(ms(30_000, 500, 600_000), "ms", "Longest a step of the ring may take before its sequences are resumed elsewhere."),
   drain_timeout_ms: number(ms(25_000, 0, 600_000), "ms", "Longest a leaving node waits for its stages to move and its clients' answers to end."),
+  // telemetry
+  metrics_vllm_names: boolean(false, "Show the common metrics under vLLM's names (vllm:*) too, for dashboards made for it."),
   // logs
   log_level: text(z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"), "Least severe log line that is written."),
 } as const satisfies Record<string, Setting<z.ZodType>>;

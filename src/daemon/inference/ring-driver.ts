@@ -10,7 +10,7 @@ import type { Epoch } from "../../core/ids.js";
 import { unreachable } from "../../core/invariant.js";
 import type { Log } from "../../core/log.js";
 import type { RunStream, WorkerClient } from "../../core/worker-client.js";
-import type { StepResult } from "../../core/worker-protocol.js";
+import type { RankTime, StepResult } from "../../core/worker-protocol.js";
 import type { GeneratedToken } from "./generate.js";
 import type { RingPlan, SchedulerEffect, SchedulerInput, SchedulerLimits, SchedulerSnapshot, SequenceId, SubmittedRequest } from "./scheduler-types.js";
 import { Scheduler } from "./scheduler.js";
@@ -37,7 +37,7 @@ export interface SequenceSink {
 
 /** For metrics. */
 export interface RingObserver {
-  readonly onStep?: (step: { readonly spans: number; readonly rows: number; readonly durationMs: number; readonly computeMs: number; readonly ringMs: number }) => void;
+  readonly onStep?: (step: { readonly spans: number; readonly rows: number; readonly durationMs: number; readonly computeMs: number; readonly ringMs: number; readonly times: readonly RankTime[]; readonly worldSize: number }) => void;
   readonly onAdmitted?: (queuedMs: number) => void;
 }
 
@@ -126,7 +126,7 @@ export class RingDriver {
       return;
     }
     this.#input({ kind: "stepResult", stepSeq: result.stepSeq, sampled: result.sampled });
-    if (sent) this.#options.observer?.onStep?.({ spans: sent.spans, rows: sent.rows, durationMs: this.#options.clock.now() - sent.atMs, computeMs: result.computeMs, ringMs: result.ringMs });
+    if (sent) this.#options.observer?.onStep?.({ spans: sent.spans, rows: sent.rows, durationMs: this.#options.clock.now() - sent.atMs, computeMs: result.computeMs, ringMs: result.ringMs, times: result.times, worldSize: this.#ring?.plan.worldSize ?? 0 });
   }
 
   #input(input: SchedulerInput): void {

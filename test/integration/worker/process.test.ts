@@ -86,7 +86,7 @@ describe("a running worker", () => {
   });
 
   it("survives hostile frames on Pass and reports each on the stream", async () => {
-    const base = { epoch: epochOf(8), planVersion: 1, ops: [], spans: [span(0, 0, [0], true)] };
+    const base = { times: [], epoch: epochOf(8), planVersion: 1, ops: [], spans: [span(0, 0, [0], true)] };
     await worker.client.load(loadRequest(model, layers, { epoch: epochOf(8), rank: 1, worldSize: 2, layerFirst: 1, nextAddress: worker.address }));
     const raw = rawWorkerClient(worker.address, "", insecureTransport);
     const call = raw.pass();

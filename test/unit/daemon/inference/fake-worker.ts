@@ -36,7 +36,7 @@ export class FakeWorker implements Pick<WorkerClient, "run"> {
           if (!open || this.hung || this.#handlers !== handlers) return;
           this.beforeAnswer(step);
           if (this.#handlers !== handlers) return;
-          handlers.onResult({ ...ring.receive(), errorCode: "", error: "", computeMs: 1, ringMs: 0 });
+          handlers.onResult({ ...ring.receive(), errorCode: "", error: "", computeMs: 1, ringMs: 0, times: [] });
         });
       },
       close: () => { open = false; },

@@ -59,7 +59,7 @@ class Stand {
     const stage = this.loads.at(-1);
     return {
       incarnation: this.incarnation, pid: this.pid, epoch: stage?.epoch ?? epoch(0), phase: stage ? "PHASE_IDLE" : "PHASE_EMPTY", inflight: 0, stepSeq: this.counter, phaseAgeMs: 0, progressAgeMs: 0, loopLagMs: 0,
-      bytesLoaded: 1, bytesTotal: 1, errorCode: "", error: "", rssBytes: 0, kvBytes: 0, engine: "", stepsTotal: 0, computeSecondsTotal: 0,
+      bytesLoaded: 1, bytesTotal: 1, errorCode: "", error: "", rssBytes: 0, kvBytes: 0, engine: "", stepsTotal: 0, computeSecondsTotal: 0, cpuSecondsTotal: 0, computeCounts: [],
       stage: stage ? { planVersion: stage.planVersion, modelId: stage.modelId, rank: 0, worldSize: 1, layerFirst: 0, layerEnd: 30, engine: "onnx", numerics: "fast", replay: "prefill" } : null,
     };
   }

@@ -194,7 +194,7 @@ export class World {
       incarnation: process.incarnation, pid: process.pid, epoch: process.epoch ?? epoch(0), phase, inflight: process.busy ? 1 : 0, stepSeq: moves,
       phaseAgeMs: 0, progressAgeMs: process.hungForMs, loopLagMs: 0, bytesLoaded: process.loading ? 0 : 1000, bytesTotal: 1000,
       stage: stage ? { planVersion: stage.planVersion, modelId: stage.modelId, rank: stage.rank, worldSize: stage.worldSize, layerFirst: stage.layerFirst, layerEnd: stage.layerEnd, engine: "onnx", numerics: "fast", replay: "prefill" } : null,
-      errorCode: process.failed === "" ? "" : "model_corrupt", error: process.failed, rssBytes: 1, kvBytes: 0, engine: "fake", stepsTotal: process.stage ? moves : 0, computeSecondsTotal: 0,
+      errorCode: process.failed === "" ? "" : "model_corrupt", error: process.failed, rssBytes: 1, kvBytes: 0, engine: "fake", stepsTotal: process.stage ? moves : 0, computeSecondsTotal: 0, cpuSecondsTotal: 0, computeCounts: [],
       ...process.lie,
     };
   }
