@@ -1,9 +1,12 @@
 /** Everything the front door stands on; the agent's composition root fills it. */
+import type { Socket } from "node:net";
 import type { Clock } from "../core/clock.js";
 import type { Log } from "../core/log.js";
 import type { Generator } from "../daemon/inference/generate.js";
+import type { KeyDirectory } from "../daemon/security/api-keys.js";
 import type { RequestObserver } from "./observer.js";
 import type { ApiOptions } from "./options.js";
+import type { AdminActions } from "./routes/admin.js";
 import type { ModelDirectory } from "./served-model.js";
 import type { StatusSource } from "./status-source.js";
 
@@ -15,6 +18,11 @@ export interface ApiDeps {
   readonly log: Log;
   readonly clock?: Clock;
   readonly observer?: RequestObserver;
+  /** The cluster's API keys; without them nobody is let in from another machine. */
+  readonly keys?: KeyDirectory;
+  readonly admin?: AdminActions;
+  /** Connections over the home's own socket (home-socket.ts). */
+  readonly homeConnections?: WeakSet<Socket>;
 }
 
 /** What a route is given: the dependencies with their defaults filled in. */

@@ -1,5 +1,6 @@
 /** The OpenAPI document, made from the schemas that validate. `test/unit/api/openapi.test.ts` keeps it complete. */
 import { z } from "zod";
+import { drainSchema } from "./routes/admin.js";
 import { countTokensSchema, messagesRequestSchema } from "./schemas/anthropic.js";
 import { chatRequestSchema } from "./schemas/chat.js";
 import { completionRequestSchema } from "./schemas/completion.js";
@@ -37,6 +38,7 @@ const operations: readonly Operation[] = [
   { method: "get", path: "/distributed/status", summary: "The whole status of the cluster" },
   { method: "get", path: "/distributed/plan", summary: "The current plan: model, layers, ring" },
   { method: "get", path: "/metrics", summary: "Prometheus metrics", mediaType: "text/plain" },
+  { method: "post", path: "/admin/drain", summary: "Hand this machine's ranks over before maintenance, or take part again (admin scope)", body: drainSchema },
   { method: "get", path: "/openapi.json", summary: "This document" },
 ];
 

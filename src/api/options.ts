@@ -13,6 +13,8 @@ export interface ApiOptions {
   readonly streamFlushTimeoutMs: number;
   /** Bound on the arrival of a request's headers and body. */
   readonly receiveTimeoutMs: number;
+  /** A key is needed from this machine too. */
+  readonly loopbackNeedsKey: boolean;
   /** minid's own, for `/openapi.json`. */
   readonly version: string;
 }
@@ -24,6 +26,7 @@ export const apiDefaults: ApiOptions = Object.freeze({
   streamBufferBytesMax: 1 << 20,
   streamFlushTimeoutMs: 30_000,
   receiveTimeoutMs: 60_000,
+  loopbackNeedsKey: false,
   version: "0",
 });
 

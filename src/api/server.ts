@@ -5,6 +5,8 @@
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { systemClock } from "../core/clock.js";
 import { MinidError } from "../core/errors.js";
+import type { KeyDirectory } from "../daemon/security/api-keys.js";
+import { guardAccess } from "./access/guard.js";
 import type { ApiDeps, RouteContext } from "./deps.js";
 import { errorBody, errorHeaders, publicError } from "./error-response.js";
 import { requestId } from "./ids.js";
@@ -12,6 +14,7 @@ import { noObserver } from "./observer.js";
 import { closeWithLastAnswer } from "./open-connections.js";
 import { apiDefaults, type ApiOptions } from "./options.js";
 import { refuseConnection, unknownAddress, watchMethods } from "./refusals.js";
+import { type AdminActions, adminRoutes } from "./routes/admin.js";
 import { chatCompletionsRoute } from "./routes/chat-completions.js";
 import { completionsRoute } from "./routes/completions.js";
 import { embeddingsRoute } from "./routes/embeddings.js";
@@ -24,10 +27,13 @@ import { openApiRoute } from "./routes/openapi.js";
 import { responsesRoutes } from "./routes/responses.js";
 import { tokenizeRoutes } from "./routes/tokenize.js";
 
-const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, embeddingsRoute, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute, openApiRoute];
+const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, embeddingsRoute, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute, openApiRoute, adminRoutes];
+
+const noKeys: KeyDirectory = { find: () => undefined };
+const noActions: AdminActions = { drain: () => { throw new MinidError("not_found", "This server has no agent to give orders to."); } };
 
 export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
-  const context: RouteContext = { clock: systemClock, observer: noObserver, ...deps, options: { ...apiDefaults, ...options } };
+  const context: RouteContext = { clock: systemClock, observer: noObserver, keys: noKeys, admin: noActions, homeConnections: new WeakSet(), ...deps, options: { ...apiDefaults, ...options } };
   const { bodyBytesMax, receiveTimeoutMs } = context.options;
   const sendError = (thrown: unknown, id: string, reply: FastifyReply) => {
     const error = publicError(thrown, id, context.log);
@@ -54,6 +60,7 @@ export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): 
     reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
     if (closing()) throw new MinidError("draining", "This node is leaving and takes no new requests.");
   });
+  guardAccess(server, { keys: context.keys, loopbackNeedsKey: context.options.loopbackNeedsKey }, context.homeConnections);
   server.setErrorHandler((thrown, request, reply) => sendError(thrown, request.id, reply));
   server.setNotFoundHandler(async (request) => { throw unknownAddress(request.method, request.url); });
 

@@ -1,5 +1,6 @@
 /** A conversation with a node over its HTTP API: the history, one streamed answer at a time, and errors as ours again. */
-import { MinidError, isErrorCode } from "../core/errors.js";
+import { MinidError } from "../core/errors.js";
+import { errorOf } from "./node-client.js";
 
 export interface ChatOptions {
   /** `http://127.0.0.1:8100`, without a slash at the end. */
@@ -101,9 +102,4 @@ function contentOf(event: unknown): string {
   if (typeof event === "object" && event !== null && "error" in event) throw errorOf(event, "the answer broke off");
   const { choices } = event as { readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[] };
   return choices?.[0]?.delta?.content ?? "";
-}
-
-function errorOf(body: unknown, otherwise: string): MinidError {
-  const { code, message } = (body as { readonly error?: { readonly code?: unknown; readonly message?: unknown } } | undefined)?.error ?? {};
-  return new MinidError(typeof code === "string" && isErrorCode(code) ? code : "internal_error", typeof message === "string" ? message : otherwise);
 }

@@ -6,15 +6,15 @@ import { homeDirectory } from "../daemon/config/load.js";
 import { ChatClient, type ChatOptions } from "./chat-client.js";
 import { converse } from "./chat-terminal.js";
 import { homeArgs, localAgentUrl, refuseUnknownFlags, stringArg } from "./common.js";
+import { nodeArgs } from "./node-client.js";
 
 const chatArgs = {
   ...homeArgs,
-  url: { type: "string", description: "The node's HTTP address (default: that of this home's node)", valueHint: "URL" },
+  ...nodeArgs,
   model: { type: "string", description: "Model (default: the one that the node serves)", valueHint: "ID" },
   system: { type: "string", description: "System message", valueHint: "TEXT" },
   temperature: { type: "string", description: "Sampling temperature, 0 to 2", valueHint: "N" },
   "max-tokens": { type: "string", description: "Longest answer, in tokens", valueHint: "N" },
-  "api-key": { type: "string", description: "API key (default: $MINID_API_KEY)", valueHint: "KEY" },
 } as const;
 
 export const chatCommand = defineCommand({
@@ -39,7 +39,7 @@ export const chatCommand = defineCommand({
 function chatOptions(args: Readonly<Record<string, unknown>>): ChatOptions {
   const url = stringArg(args, "url") ?? localAgentUrl(homeDirectory(stringArg(args, "home"), process.env));
   const [model, system] = [stringArg(args, "model"), stringArg(args, "system")];
-  const apiKey = stringArg(args, "api-key") ?? process.env["MINID_API_KEY"];
+  const apiKey = stringArg(args, "key") ?? process.env["MINID_API_KEY"];
   const temperature = numberArg(args, "temperature");
   const maxTokens = numberArg(args, "max-tokens");
   return {

@@ -9,6 +9,7 @@ export const commands: SubCommandsDef = {
   drain: async () => (await import("./drain.js")).drainCommand,
   models: async () => (await import("./models.js")).modelsCommand,
   verify: async () => (await import("./verify.js")).verifyCommand,
+  key: async () => (await import("./key.js")).keyCommand,
   token: async () => (await import("./token.js")).tokenCommand,
   join: async () => (await import("./join.js")).joinCommand,
   forget: async () => (await import("./forget.js")).forgetCommand,

@@ -55,6 +55,16 @@ export function stringArg(args: Readonly<Record<string, unknown>>, name: string)
   return typeof value === "number" ? String(value) : value as string;
 }
 
+const unitsMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `30m`, `24h`, `7d` in milliseconds. @throws MinidError usage */
+export function duration(flag: string, text: string): number {
+  const match = /^(\d+)([smhd])$/u.exec(text);
+  const unit = match?.[2] === undefined ? undefined : unitsMs[match[2]];
+  if (!match?.[1] || unit === undefined) throw new MinidError("usage", `--${flag} is ${JSON.stringify(text)}: write a number and s, m, h or d, like 24h`);
+  return Number(match[1]) * unit;
+}
+
 /** citty takes any flag; a typing error must not pass unseen. */
 export function refuseUnknownFlags(args: Readonly<Record<string, unknown>>, known: ArgsDef): void {
   const camel = (name: string) => name.replaceAll(/-([a-z0-9])/gu, (_, letter: string) => letter.toUpperCase());
@@ -71,16 +81,6 @@ export function localAgentUrl(home: string): string {
   } catch {
     return "http://127.0.0.1:8100";
   }
-}
-
-export async function getJson(url: string): Promise<unknown> {
-  let response: Response;
-  try {
-    response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
-  } catch (error) {
-    throw new MinidError("not_running", `no answer at ${url}: start minid on this machine with: minid up`, { cause: error });
-  }
-  return response.json();
 }
 
 export function exitCodeOf(thrown: unknown): number {

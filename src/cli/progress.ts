@@ -4,10 +4,12 @@
  */
 import { sleep } from "../core/clock.js";
 import type { StatusSnapshot } from "../daemon/status.js";
+import { NodeClient } from "./node-client.js";
 
 const POLL_MS = 250;
+const firstTokenTimeoutMs = 60_000;
 
-interface Target { readonly url: string; readonly modelId: string; readonly home: string; readonly signal: AbortSignal }
+interface Target { /** Where a person on this machine asks. */ readonly url: string; /** For callers from other machines; undefined where none can come. */ readonly elsewhereUrl: string | undefined; readonly modelId: string; readonly home: string; readonly signal: AbortSignal }
 
 export class Progress {
   readonly #out: NodeJS.WriteStream;
@@ -17,14 +19,15 @@ export class Progress {
 
   /** Resolves once the node has answered a request with a token of the model. */
   async untilServing(target: Target): Promise<void> {
-    const { url, modelId, signal } = target;
+    const { url, elsewhereUrl, modelId, home, signal } = target;
     this.#line(`minid: home ${target.home}`);
     this.#line(`minid: logs ${target.home}/logs`);
     for (;;) {
       signal.throwIfAborted();
-      const status = await this.#status(url, signal);
+      const node = NodeClient.ofHome(home);
+      const status = await statusOf(node, signal);
       this.#show(status ? describe(status) : "starting");
-      if (status?.ready && await producesToken(url, modelId, signal)) break;
+      if (status?.ready && await producesToken(node, modelId, signal)) break;
       await sleep(POLL_MS, { signal });
     }
     this.#clear();
@@ -32,19 +35,11 @@ export class Progress {
     this.#line("Try it:");
     this.#line(`  curl ${url}/v1/chat/completions -H 'Content-Type: application/json' \\`);
     this.#line(`    -d '{"model":"${modelId}","temperature":0,"messages":[{"role":"user","content":"What is the capital of France?"}]}'`);
+    if (elsewhereUrl !== undefined) this.#line(`From other machines: ${elsewhereUrl}, with a key that \`minid key create\` makes.`);
     this.#line("Ctrl-C ends it.");
   }
 
   end(): void { this.#clear(); }
-
-  async #status(url: string, signal: AbortSignal): Promise<StatusSnapshot | undefined> {
-    try {
-      const response = await fetch(`${url}/distributed/status`, { signal: AbortSignal.any([signal, AbortSignal.timeout(2_000)]) });
-      return response.ok ? await response.json() as StatusSnapshot : undefined;
-    } catch {
-      return undefined;
-    }
-  }
 
   #show(text: string): void {
     if (text === this.#shown) return;
@@ -71,17 +66,13 @@ function describe(status: StatusSnapshot): string {
   return status.reasons[0]?.message ?? "starting";
 }
 
-async function producesToken(url: string, modelId: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    const response = await fetch(`${url}/v1/chat/completions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ model: modelId, max_tokens: 1, temperature: 0, messages: [{ role: "user", content: "Hi" }] }),
-      signal: AbortSignal.any([signal, AbortSignal.timeout(60_000)]),
-    });
-    const body = await response.json() as { usage?: { completion_tokens?: number } };
-    return response.ok && body.usage?.completion_tokens === 1;
-  } catch {
-    return false;
-  }
+async function statusOf(node: NodeClient, signal: AbortSignal): Promise<StatusSnapshot | undefined> {
+  const reply = await node.call("GET", "/distributed/status", { signal }).catch(() => undefined);
+  return reply?.status === 200 ? reply.body as StatusSnapshot : undefined;
+}
+
+async function producesToken(node: NodeClient, modelId: string, signal: AbortSignal): Promise<boolean> {
+  const body = { model: modelId, max_tokens: 1, temperature: 0, messages: [{ role: "user", content: "Hi" }] };
+  const reply = await node.call("POST", "/v1/chat/completions", { signal, body, timeoutMs: firstTokenTimeoutMs }).catch(() => undefined);
+  return reply?.status === 200 && (reply.body as { usage?: { completion_tokens?: number } }).usage?.completion_tokens === 1;
 }

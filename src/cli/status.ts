@@ -1,16 +1,15 @@
 /** `minid status`: the ring, as any node of the cluster sees it. Exit code 1 when a request would not be served now. */
 import { defineCommand } from "citty";
-import { homeDirectory } from "../daemon/config/load.js";
 import type { DeviceStatus, StatusSnapshot } from "../daemon/status.js";
-import { getJson, homeArgs, jsonArgs, localAgentUrl, refuseUnknownFlags, stringArg } from "./common.js";
+import { homeArgs, jsonArgs, refuseUnknownFlags } from "./common.js";
+import { NodeClient, nodeArgs } from "./node-client.js";
 
 export const statusCommand = defineCommand({
   meta: { name: "status", description: "Show the cluster: ring, ranks, layers, health" },
-  args: { ...homeArgs, ...jsonArgs },
+  args: { ...homeArgs, ...nodeArgs, ...jsonArgs },
   run: async ({ args }) => {
-    refuseUnknownFlags(args, { ...homeArgs, ...jsonArgs });
-    const url = localAgentUrl(homeDirectory(stringArg(args, "home"), process.env));
-    const status = await getJson(`${url}/distributed/status`) as StatusSnapshot;
+    refuseUnknownFlags(args, { ...homeArgs, ...nodeArgs, ...jsonArgs });
+    const status = await NodeClient.fromArgs(args).json("GET", "/distributed/status") as StatusSnapshot;
     console.log(args.json ? JSON.stringify(status) : render(status));
     return status.ready ? 0 : 1;
   },

@@ -5,7 +5,7 @@ import { MinidError } from "../core/errors.js";
 import { readRunFile } from "../core/run-file.js";
 import { createToken, listTokens, revokeToken } from "../daemon/security/tokens.js";
 import { homeDirectory } from "../daemon/config/load.js";
-import { homeArgs, jsonArgs, refuseUnknownFlags, stringArg } from "./common.js";
+import { duration, homeArgs, jsonArgs, refuseUnknownFlags, stringArg } from "./common.js";
 
 const ownArgs = {
   ttl: { type: "string", description: "How long it lets machines in: 30m, 24h, 7d (default 24h)", valueHint: "TIME" },
@@ -25,7 +25,7 @@ export const tokenCommand = defineCommand({
     switch (args.action) {
       case undefined: {
         const ttl = stringArg(args, "ttl");
-        const token = await createToken(home, { once: args.once, hints: reachableAt(home), ...(ttl === undefined ? {} : { ttlMs: duration(ttl) }) });
+        const token = await createToken(home, { once: args.once, hints: reachableAt(home), ...(ttl === undefined ? {} : { ttlMs: duration("ttl", ttl) }) });
         console.log(args.json ? JSON.stringify({ token: token.line, id: token.tokenId, expires_at: new Date(token.expiresAtMs).toISOString() }) : token.line);
         return 0;
       }
@@ -46,15 +46,6 @@ export const tokenCommand = defineCommand({
     }
   },
 });
-
-const unitsMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-function duration(text: string): number {
-  const match = /^(\d+)([smhd])$/u.exec(text);
-  const unit = match?.[2] === undefined ? undefined : unitsMs[match[2]];
-  if (!match?.[1] || unit === undefined) throw new MinidError("usage", `--ttl is ${JSON.stringify(text)}: write a number and s, m, h or d, like 24h`);
-  return Number(match[1]) * unit;
-}
 
 /** Where this machine's agent can be dialled: the token carries it, so that a join needs no multicast. */
 function reachableAt(home: string): string[] {

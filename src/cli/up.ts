@@ -4,16 +4,22 @@
  */
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync } from "node:fs";
+import { isIPv6 } from "node:net";
+import { hostname } from "node:os";
 import { defineCommand } from "citty";
+import { isLoopback } from "../api/access/caller.js";
 import { portState } from "../checks/port-state.js";
+import { bindableHost, isAnyAddress } from "../core/any-address.js";
 import { sleep } from "../core/clock.js";
 import { MinidError } from "../core/errors.js";
 import type { Config } from "../daemon/config/table.js";
 import { environmentName, settingKeys } from "../daemon/config/table.js";
+import { loopbackOf } from "../daemon/facts.js";
 import { openAssistant } from "../model/assistant.js";
 import { resolveModel } from "../model/store.js";
 import { configArgs, homeArgs, nodeSettings, packageRoot, stringArg } from "./common.js";
 import { join as joinCluster } from "./join-cluster.js";
+import { NodeClient } from "./node-client.js";
 import { clearHome, startPm2Runtime } from "./pm2.js";
 import { Progress } from "./progress.js";
 import { notifySystemd } from "./systemd-notify.js";
@@ -49,10 +55,10 @@ async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
   const ended = runtime.exited.then((code) => {
     if (!stop.signal.aborted) stop.abort(new MinidError("internal_error", `pm2-runtime ended by itself with exit code ${code}: see ${home}/logs`));
   });
-  const stopNotifying = notifySystemd({ environment: process.env, isWell: () => answers(config.http_port), onProblem: (message) => console.error(`minid: ${message}`) });
+  const stopNotifying = notifySystemd({ environment: process.env, isWell: () => answers(home), onProblem: (message) => console.error(`minid: ${message}`) });
   const progress = new Progress(process.stdout);
   try {
-    await progress.untilServing({ url: `http://127.0.0.1:${config.http_port}`, modelId: id, home, signal: stop.signal });
+    await progress.untilServing({ ...addressesOf(config), modelId: id, home, signal: stop.signal });
     await aborted(stop.signal);
   } catch (error) {
     if (!stop.signal.aborted) throw error;
@@ -67,9 +73,16 @@ async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
   return 0;
 }
 
-async function answers(port: number): Promise<boolean> {
-  const response = await fetch(`http://127.0.0.1:${port}/health/live`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
-  return response?.ok ?? false;
+async function answers(home: string): Promise<boolean> {
+  const reply = await NodeClient.ofHome(home).call("GET", "/health/live", { timeoutMs: 2_000 }).catch(() => undefined);
+  return reply?.status === 200;
+}
+
+function addressesOf({ http_host, http_port }: Config): { url: string; elsewhereUrl: string | undefined } {
+  const at = (host: string): string => `http://${isIPv6(host) ? `[${host}]` : host}:${http_port}`;
+  const [url, everywhere] = [at(loopbackOf(http_host)), isAnyAddress(http_host)];
+  if (isLoopback(http_host) || http_host === "localhost") return { url, elsewhereUrl: undefined };
+  return { url, elsewhereUrl: everywhere ? at(hostname().includes(".") ? hostname() : `${hostname()}.local`) : url };
 }
 
 function makeHome(home: string): void {
@@ -84,7 +97,7 @@ function makeHome(home: string): void {
 /** Before anything starts, so that the reason is one line here and not a crash loop in a log. */
 async function requireFreePorts(config: Config): Promise<void> {
   const wanted = [
-    { key: "http-port", host: config.http_host, port: config.http_port },
+    { key: "http-port", host: await bindableHost(config.http_host), port: config.http_port },
     { key: "agent-port", host: config.grpc_host, port: config.agent_port },
     { key: "worker-port", host: config.grpc_host, port: config.worker_port },
   ];

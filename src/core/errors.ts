@@ -52,6 +52,8 @@ export const catalogue = {
   model_not_found: entry(404, "not_found_error", GrpcStatus.notFound, false, "No model of that name is configured here.", "List the models with GET /v1/models."),
   not_found: entry(404, "not_found_error", GrpcStatus.notFound, false, "There is nothing at that address.", "See the routes in README.md."),
   method_not_allowed: entry(405, "invalid_request_error", GrpcStatus.unimplemented, false, "That address does not take this HTTP method.", "Use the method that the Allow header names."),
+  invalid_api_key: entry(401, "authentication_error", GrpcStatus.unauthenticated, false, "From another machine an API key is needed, and none came, or one that is unknown, revoked or expired.", "Send Authorization: Bearer KEY with a key that `minid key create` made."),
+  insufficient_scope: entry(403, "permission_error", GrpcStatus.permissionDenied, false, "The API key is for something else than what the request asks for.", "Use a key with the scope that the message names."),
   // --- capacity and time
   queue_full: entry(429, "rate_limit_error", GrpcStatus.resourceExhausted, true, "More requests are waiting than the queue holds.", "Wait for the time that Retry-After gives, then try again."),
   deadline_exceeded: entry(504, "server_error", GrpcStatus.deadlineExceeded, true, "The request's deadline passed before the answer was complete.", "Try again, or give it more time."),

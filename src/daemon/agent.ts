@@ -3,12 +3,14 @@
  * here; what happens on a fault is told in docs/ARCHITECTURE.md.
  */
 import { existsSync } from "node:fs";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
-import { startAdminServer } from "../api/admin-server.js";
+import { listenAtHome } from "../api/home-socket.js";
 import { createServer } from "../api/server.js";
 import { snapshotStatusSource } from "../api/snapshot-status.js";
 import type { ServedModel } from "../api/served-model.js";
+import { bindableHost } from "../core/any-address.js";
 import { type Clock, Timers, sleep } from "../core/clock.js";
 import { dialTarget } from "../core/dial.js";
 import { MinidError, toMinidError } from "../core/errors.js";
@@ -40,6 +42,7 @@ import { Metrics } from "./metrics.js";
 import { modelShape } from "./model-shape.js";
 import { type PlanRank, type Plan, plannerDefaults } from "./planner/plan.js";
 import { RingControl } from "./ring-control.js";
+import { trustedKeys } from "./security/api-keys.js";
 import { createAdmissionServer } from "./security/admission.js";
 import { serveTrustExchange } from "./security/exchange.js";
 import { renewIfDue } from "./security/renewer.js";
@@ -235,18 +238,21 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       metrics.answerRecovered(recovery, requestId);
     } });
     const model = servedModel(place.id, assistant, config, version, clock);
+    const homeConnections = new WeakSet<Socket>();
     const http = createServer({
       generator: resuming, log, clock, observer: metrics,
       models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
       status: snapshotStatusSource(status, (accept) => metrics.expose(accept)),
-    }, { bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms, version });
+      keys: trustedKeys(trust, clock), homeConnections,
+      admin: { drain: (draining) => clusterDriver.input({ kind: "drain", draining }) },
+    }, { loopbackNeedsKey: config.http_loopback_key, bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms, version });
     life.onStop("front door", () => { http.server.closeAllConnections(); });
-    await http.listen({ host: config.http_host, port: config.http_port }).catch((error: NodeJS.ErrnoException) => {
+    await http.listen({ host: await bindableHost(config.http_host), port: config.http_port }).catch((error: NodeJS.ErrnoException) => {
       throw new MinidError("port_in_use", `cannot listen on ${config.http_host}:${config.http_port} (${error.code ?? error.message}): is another minid running? Otherwise choose another http_port`);
     });
 
-    const admin = await startAdminServer(home, { drain: (draining) => clusterDriver.input({ kind: "drain", draining }) });
-    life.onStop("admin socket", () => admin.close());
+    const atHome = await listenAtHome(home, http, homeConnections);
+    life.onStop("home socket", () => atHome.close());
     announceSelf(home, "agent", { incarnation: String(core.view(clock.now()).incarnation), port: config.agent_port, httpPort: config.http_port });
 
     // --- go

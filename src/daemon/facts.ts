@@ -1,5 +1,6 @@
 /** What this machine says of itself to the cluster, gathered from the configuration and the operating system. */
 import { availableParallelism, networkInterfaces, totalmem } from "node:os";
+import { isAnyAddress } from "../core/any-address.js";
 import type { Config } from "./config/table.js";
 import { ADDRESSES_MAX, type LocalFacts, type WorkerFacts } from "./membership/facts.js";
 
@@ -39,7 +40,7 @@ export function engineOf(config: Config): "onnx" | "mlx" {
 /** The configured address, else what the interfaces have now: the network's before the loopback, which serves nodes on one machine. */
 export function ownAddresses(config: Config): string[] {
   if (config.advertise_host !== undefined) return [config.advertise_host];
-  if (config.grpc_host !== "0.0.0.0" && config.grpc_host !== "::") return [config.grpc_host];
+  if (!isAnyAddress(config.grpc_host)) return [config.grpc_host];
   const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []).filter((address) => address.family === "IPv4");
   const outside = all.filter((address) => !address.internal).map((address) => address.address);
   return [...outside.sort(), "127.0.0.1"].slice(-ADDRESSES_MAX);
@@ -47,5 +48,5 @@ export function ownAddresses(config: Config): string[] {
 
 /** Where this process reaches what listens on `host` of this machine. */
 export function loopbackOf(host: string): string {
-  return host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
+  return isAnyAddress(host) ? "127.0.0.1" : host;
 }

@@ -6,11 +6,12 @@ import type { RouteContext } from "../deps.js";
 const retryAfterSeconds = 2;
 
 export function healthRoutes(server: FastifyInstance, { status }: RouteContext): void {
-  server.get("/health", (_request, reply) => {
+  server.get("/health", (request, reply) => {
     const { ready, reasons } = status.health();
     if (!ready) reply.code(503).header("retry-after", retryAfterSeconds);
     reply.header("cache-control", "no-store");
-    return { status: ready ? "ok" : "unavailable", ready, reasons };
+    // Whoever has no key learns that something is wrong, not what: reasons name machines.
+    return { status: ready ? "ok" : "unavailable", ready, reasons: request.caller.kind === "nobody" ? [] : reasons };
   });
   server.get("/health/live", () => ({ status: "live" }));
 }

@@ -1,13 +1,13 @@
 /**
  * What a cluster's members know about trust, as a grow-only set of immutable records: who was admitted (node id and key), who
- * was forgotten, which join tokens were made and which of them have ended. Two sets merge by union, so any member can write,
- * in any order, over any partition, and all end up with the same set.
+ * was forgotten, which join tokens and API keys were made and which of them have ended. Two sets merge by union, so any member can
+ * write, in any order, over any partition, and all end up with the same set.
  *
  * Invariants: a record never changes once written; what ends (a token, a membership) ends by a second record, which wins over
  * the first whatever the order of arrival. A node is a member only when a record admits that very key and none forgets it.
  * A certificate alone is not enough: every member once held the CA's key, so a forgotten one could sign itself a new one.
  *
- * Secrets never appear here: a token is kept as a one-way hash of its secret.
+ * Secrets never appear here: a token and a key are kept as a one-way hash of their secret.
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
@@ -19,7 +19,9 @@ import { unreachable } from "../invariant.js";
 export const membersMax = 256;
 export const forgottenMax = 1_024;
 export const tokensMax = 512;
-/** How long the traces of a token outlive its expiry, so that a member with a slow clock does not bring it back. */
+/** Revoked ones included: what ended must be remembered, or a member that was away would bring it back. */
+export const keysMax = 1_024;
+/** How long the traces of a token or key outlive its expiry, so that a member with a slow clock does not bring it back. */
 const tokenGraceMs = 24 * 3_600_000;
 
 const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`, "u"), `${bytes * 2} hexadecimal digits`);
@@ -31,11 +33,26 @@ const forgottenRecord = z.object({ kind: z.literal("forgotten"), nodeId: id, by:
 const tokenRecord = z.object({ kind: z.literal("token"), tokenId: hex(8), verifier: hex(32), once: z.boolean(), createdAtMs: wallMs, expiresAtMs: wallMs, by: id });
 const tokenEndRecord = z.object({ kind: z.literal("token-end"), tokenId: hex(8), reason: z.enum(["revoked", "used"]), usedBy: id.optional(), expiresAtMs: wallMs, by: id, atMs: wallMs });
 
-export const trustRecordSchema = z.discriminatedUnion("kind", [memberRecord, forgottenRecord, tokenRecord, tokenEndRecord]);
+/** What the holder of an API key may do. `admin` includes the others. */
+export const keyScopes = ["inference", "read-only", "admin"] as const;
+const perMinute = z.number().int().min(1).max(1_000_000_000);
+/** A key's own limits; where it has none, the configuration's hold. */
+const keyLimits = z.object({ concurrentRequests: z.number().int().min(1).max(10_000).optional(), requestsPerMinute: perMinute.optional(), tokensPerMinute: perMinute.optional() });
+const keyRecord = z.object({
+  kind: z.literal("key"), keyId: hex(8), verifier: hex(32), name: z.string().min(1).max(63), scopes: z.array(z.enum(keyScopes)).min(1).max(keyScopes.length),
+  limits: keyLimits.optional(), createdAtMs: wallMs, expiresAtMs: wallMs.optional(), by: id,
+});
+const keyEndRecord = z.object({ kind: z.literal("key-end"), keyId: hex(8), expiresAtMs: wallMs.optional(), by: id, atMs: wallMs });
+
+export const trustRecordSchema = z.discriminatedUnion("kind", [memberRecord, forgottenRecord, tokenRecord, tokenEndRecord, keyRecord, keyEndRecord]);
 export type TrustRecord = z.output<typeof trustRecordSchema>;
 export type MemberRecord = z.output<typeof memberRecord>;
 export type TokenRecord = z.output<typeof tokenRecord>;
 export type TokenEndRecord = z.output<typeof tokenEndRecord>;
+export type KeyScope = (typeof keyScopes)[number];
+export type KeyLimits = z.output<typeof keyLimits>;
+export type KeyRecord = z.output<typeof keyRecord>;
+export type KeyEndRecord = z.output<typeof keyEndRecord>;
 
 /** The record's name in the set and on disk; two records of one key say the same thing. */
 export function recordKey(record: TrustRecord): string {
@@ -44,13 +61,15 @@ export function recordKey(record: TrustRecord): string {
     case "forgotten": return `forgotten.${record.nodeId}`;
     case "token": return `token.${record.tokenId}`;
     case "token-end": return `token-end.${record.tokenId}`;
+    case "key": return `key.${record.keyId}`;
+    case "key-end": return `key-end.${record.keyId}`;
     default: return unreachable(record);
   }
 }
 
-/** True once nobody needs the record any more: a token's traces, some time after it expired. */
+/** True once nobody needs the record any more: the traces of a token or key, some time after it expired. */
 export function isSpent(record: TrustRecord, nowWallMs: number): boolean {
-  return (record.kind === "token" || record.kind === "token-end") && nowWallMs > record.expiresAtMs + tokenGraceMs;
+  return "expiresAtMs" in record && record.expiresAtMs !== undefined && nowWallMs > record.expiresAtMs + tokenGraceMs;
 }
 
 export class TrustSet {
@@ -108,10 +127,25 @@ export class TrustSet {
     return record?.kind === "token-end" ? record : undefined;
   }
 
+  keys(): { readonly key: KeyRecord; readonly end: KeyEndRecord | undefined }[] {
+    return this.list().filter((record) => record.kind === "key").map((key) => ({ key, end: this.keyEnd(key.keyId) }));
+  }
+
+  key(keyId: string): KeyRecord | undefined {
+    const record = this.#records.get(`key.${keyId}`);
+    return record?.kind === "key" ? record : undefined;
+  }
+
+  keyEnd(keyId: string): KeyEndRecord | undefined {
+    const record = this.#records.get(`key-end.${keyId}`);
+    return record?.kind === "key-end" ? record : undefined;
+  }
+
   /** @throws MinidError limit_reached when another record of this kind would pass its bound. */
-  assertRoomFor(kind: "member" | "forgotten" | "token"): void {
+  assertRoomFor(kind: "member" | "forgotten" | "token" | "key"): void {
     const [count, max, remedy] = kind === "member" ? [this.members().length, membersMax, "forget machines that are gone with `minid forget`"]
       : kind === "token" ? [this.tokens().length, tokensMax, "let tokens expire: make them with a shorter --ttl"]
+      : kind === "key" ? [this.keys().length, keysMax, "make keys with a --ttl: those that expired make room, those that were revoked do not"]
       : [this.list().filter((record) => record.kind === "forgotten").length, forgottenMax, "found a new cluster"];
     if (count >= max) throw new MinidError("limit_reached", `the cluster already has ${count} ${kind} records, its bound: ${remedy}.`);
   }

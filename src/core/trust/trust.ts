@@ -24,6 +24,8 @@ const pollIntervalMs = 1_000;
 const rereadIntervalMaxMs = 10_000;
 /** A peer that no record knows makes us look at the directory again, but not oftener than this. */
 const rereadIntervalMinMs = 100;
+/** Records expire as time passes; until this is over the digest stays. */
+const digestIntervalMs = 1_000;
 const pemBytesMax = 64 << 10;
 
 export const identitySchema = z.object({ nodeId: z.string().regex(/^[0-9a-f]{32}$/u).transform(nodeId), createdAtMs: z.number() });
@@ -64,6 +66,7 @@ export class Trust {
   #readAtMs: number;
   #dates: string;
   #problem = "";
+  #digest: { readonly records: TrustSet; readonly atMs: number; readonly text: string } | undefined;
 
   /**
    * Opens the files and keeps looking at them until `close()`.
@@ -94,8 +97,14 @@ export class Trust {
   get cluster(): Cluster { return this.#cluster; }
   get material(): TlsMaterial { return this.#material; }
   get records(): TrustSet { return this.#records; }
-  /** Of the records; a peer with another one knows something that we do not, or the reverse. */
-  get digest(): string { return this.#records.digest(this.#clock.wallMs()); }
+  /** Of the records; a peer with another one knows something that we do not, or the reverse. Every heartbeat asks. */
+  get digest(): string {
+    const now = this.#clock.now();
+    if (this.#digest?.records !== this.#records || now - this.#digest.atMs > digestIntervalMs) {
+      this.#digest = { records: this.#records, atMs: now, text: this.#records.digest(this.#clock.wallMs()) };
+    }
+    return this.#digest.text;
+  }
 
   /** @returns a function that ends the subscription. */
   onChange(listener: (change: TrustChange) => void): () => void {
@@ -172,6 +181,12 @@ export class Trust {
     }
     return known.with(fresh);
   }
+}
+
+/** The trust of a home for one errand. */
+export async function withTrust<T>(home: string, use: (trust: Trust) => Promise<T>): Promise<T> {
+  const trust = Trust.open(home);
+  try { return await use(trust); } finally { trust.close(); }
 }
 
 /** Writes one record, for processes that hold no open `Trust`. An existing one is left as it is. */

@@ -40,7 +40,7 @@ const machineName = (): string => hostname().replace(/\..*$/u, "").slice(0, 63) 
 export const table = {
   // who and where
   device_id: text(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/u, "letters, digits, dot, dash and underscore, at most 63").default(machineName), "This machine's name in the cluster; default: its host name."),
-  http_host: text(z.string().min(1).default("127.0.0.1"), "Address the HTTP API listens on."),
+  http_host: text(z.string().min(1).default("::"), "Address the HTTP API listens on; :: is every address, where callers from other machines need a key, and 127.0.0.1 is this machine only."),
   http_port: number(port(8100), "", "Port of the HTTP API."),
   grpc_host: text(z.string().min(1).default("0.0.0.0"), "Address the agent's and the worker's gRPC listen on."),
   agent_port: number(port(50_050), "", "Port of the gRPC between agents."),
@@ -51,6 +51,8 @@ export const table = {
   cluster_name: text(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/u, "letters, digits, dot, dash and underscore, at most 63").default("minid"), "Name of the cluster that this machine founds."),
   mdns: boolean(true, "Find and announce machines by multicast DNS."),
   mdns_interface: text(z.string().min(1).optional(), "Only this interface's address for multicast DNS (an IPv4 address)."),
+  // who may ask
+  http_loopback_key: boolean(false, "Ask for an API key from this machine too, not only from others."),
   // what to run
   model: text(z.string().min(1).default("SmolLM2-135M-Instruct-8bit"), "The model to serve: a directory, or an id (org/name)."),
   engine: text(z.enum(["auto", "onnx", "mlx"]).default("auto"), "Compute engine; auto is mlx on Apple silicon and onnx elsewhere."),

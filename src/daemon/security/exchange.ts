@@ -5,11 +5,11 @@
 import type grpc from "@grpc/grpc-js";
 import { MinidError } from "../../core/errors.js";
 import { fromServiceError } from "../../core/rpc-errors.js";
-import { type TrustRecord, forgottenMax, membersMax, tokensMax, trustRecordSchema } from "../../core/trust/records.js";
+import { type TrustRecord, forgottenMax, keysMax, membersMax, tokensMax, trustRecordSchema } from "../../core/trust/records.js";
 import type { Trust } from "../../core/trust/trust.js";
 import { type TrustExchangeClient, type TrustRecords, agentServices, unary } from "./rpc.js";
 
-const recordsMax = 2 * (membersMax + forgottenMax + 2 * tokensMax);
+const recordsMax = 2 * (membersMax + forgottenMax + 2 * tokensMax + 2 * keysMax);
 const exchangeTimeoutMs = 2_000;
 
 const encode = (trust: Trust): TrustRecords => ({ records: trust.records.list().map((record) => JSON.stringify(record)) });

@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { type Clock, systemClock } from "../../core/clock.js";
 import { MinidError } from "../../core/errors.js";
 import type { NodeId } from "../../core/ids.js";
-import { Trust, homeFiles, writeRecord } from "../../core/trust/trust.js";
+import { type Trust, homeFiles, withTrust, writeRecord } from "../../core/trust/trust.js";
 import { fingerprintOf } from "./certificates.js";
 import { encodeToken, newSecret, tokenIdOf, verifierOf } from "./token.js";
 
@@ -77,9 +77,4 @@ function summarize(trust: Trust, nowWallMs: number): TokenSummary[] {
     expiresAtMs: token.expiresAtMs,
     ...(end?.usedBy === undefined ? {} : { usedBy: end.usedBy }),
   }));
-}
-
-async function withTrust<T>(home: string, use: (trust: Trust) => Promise<T>): Promise<T> {
-  const trust = Trust.open(home);
-  try { return await use(trust); } finally { trust.close(); }
 }
