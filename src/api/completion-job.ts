@@ -7,6 +7,8 @@ import { answerTokensMax, checkPromptTokens, requireModel } from "./models.js";
 import { samplingParams, stopStrings } from "./sampling.js";
 import type { CompletionRequest } from "./schemas/completion.js";
 import type { ModelDirectory, ServedModel } from "./served-model.js";
+import { shapeGrammar } from "./structured/grammar.js";
+import { wantedShape } from "./structured/wanted.js";
 
 /** OpenAI's default. */
 const maxTokensDefault = 16;
@@ -35,6 +37,8 @@ export function completionJob(models: ModelDirectory, request: CompletionRequest
   if (request.echo && logprobs) throw new MinidError("unsupported_parameter", "Unsupported together: 'echo' and 'logprobs'. The prompt's own probabilities are not computed.", { param: "logprobs" });
   if (promptsOf(request.prompt).length * bestOf > limits.answersAtOnce) throw new MinidError("invalid_value", `Invalid value for 'prompt': prompts times answers are more than ${limits.answersAtOnce}. Send several requests.`, { param: "prompt" });
   const prompts = promptsOf(request.prompt).map((prompt) => typeof prompt === "string" ? tokenizer.encode(prompt, true) : prompt);
+  const shape = wantedShape(request.response_format, request.structured_outputs);
+  const grammar = shape && shapeGrammar(shape, stopTokens);
   const sampling = samplingParams(request, { vocabSize: tokenizer.vocabSize, defaults }, newSeed());
   const answers = prompts.map((prompt, index): AnswerRequest => {
     checkPromptTokens(prompt, tokenizer.vocabSize, "prompt");
@@ -46,7 +50,7 @@ export function completionJob(models: ModelDirectory, request: CompletionRequest
         modelId: model.id,
         prompt,
         emitted: [],
-        sampling: { ...sampling, ...((logprobs || bestOf > n) && { topLogprobs: request.logprobs ?? 0 }) },
+        sampling: { ...sampling, ...((logprobs || bestOf > n) && { topLogprobs: request.logprobs ?? 0 }), ...(grammar !== undefined && { grammar }) },
         maxTokens: answerTokensMax(model, prompt.length, request.max_tokens ?? maxTokensDefault, "prompt"),
         stopTokens: request.ignore_eos ? [] : stopTokens,
       },

@@ -2,8 +2,9 @@
 import type { ChatMessage } from "../../model/chat-template.js";
 import { MinidError } from "../../core/errors.js";
 import type { Conversation } from "../chat-prompt.js";
-import type { AnthropicMessage, CountTokensRequest } from "../schemas/anthropic.js";
+import type { AnthropicMessage, CountTokensRequest, MessagesRequest } from "../schemas/anthropic.js";
 import type { Tool, ToolChoice } from "../schemas/tools.js";
+import type { WantedShape } from "../structured/wanted.js";
 
 /** @throws MinidError invalid_value when the last message is the assistant's and holds more than text */
 export function anthropicConversation(request: CountTokensRequest): Conversation {
@@ -19,6 +20,15 @@ export function anthropicConversation(request: CountTokensRequest): Conversation
     variables: { enable_thinking: request.thinking !== undefined && request.thinking !== null && request.thinking.type !== "disabled" },
     beginning,
   };
+}
+
+/** @throws MinidError unsupported_parameter for an answer that is begun and has a shape: the beginning is not checked against it */
+export function anthropicShape({ output_config: config, messages }: MessagesRequest): WantedShape | undefined {
+  const format = config?.format;
+  if (!format) return undefined;
+  const param = "output_config.format.schema";
+  if (messages.at(-1)?.role === "assistant") throw new MinidError("unsupported_parameter", "Unsupported together: 'output_config.format' and an answer that 'messages' begins. Leave one of them out.", { param: "output_config.format" });
+  return { part: { kind: "schema", schema: format.schema }, param, json: true };
 }
 
 /** An answer that the client has begun itself: the model goes on from there. */

@@ -1,7 +1,7 @@
 /** Anthropic's `POST /v1/messages`, whole or as a stream, and `/v1/messages/count_tokens`. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { invariant } from "../../core/invariant.js";
-import { anthropicConversation } from "../anthropic/conversation.js";
+import { anthropicConversation, anthropicShape } from "../anthropic/conversation.js";
 import { anthropicErrorBody, anthropicErrorEvent } from "../anthropic/errors.js";
 import { MessageEvents, type MessageHead, messageObject } from "../anthropic/objects.js";
 import { type ChatJob, chatJob } from "../chat-job.js";
@@ -30,7 +30,7 @@ export function messagesRoutes(server: FastifyInstance, context: RouteContext): 
     const model = requireModel(context.models, body.model);
     const head: MessageHead = { id: newId("msg_"), model: model.id };
     const job = chatJob(model, {
-      conversation: anthropicConversation(body),
+      conversation: { ...anthropicConversation(body), shape: anthropicShape(body) },
       sampling: body,
       maxTokens: body.max_tokens,
       stops: body.stop_sequences ?? [],

@@ -61,6 +61,10 @@ export const messagesRequestSchema = z.strictObject({
   top_k: z.int().min(0).nullish(),
   metadata: z.record(z.string(), z.unknown()).nullish(),
   service_tier: z.string().nullish(),
+  output_config: z.strictObject({
+    effort: z.enum(["low", "medium", "high", "xhigh", "max"]).nullish(),
+    format: z.strictObject({ type: z.literal("json_schema"), schema: z.record(z.string(), z.unknown()) }).nullish(),
+  }).nullish(),
   cache_control: z.unknown().optional(),
 });
 export type MessagesRequest = z.output<typeof messagesRequestSchema>;

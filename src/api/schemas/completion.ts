@@ -1,6 +1,7 @@
 /** `POST /v1/completions`, OpenAI's older endpoint: text goes on, without a conversation. */
 import { z } from "zod";
 import { limits } from "../options.js";
+import { responseFormatSchema, structuredOutputsSchema } from "./response-format.js";
 import { samplingFields, stopField } from "./sampling.js";
 
 const tokens = z.array(z.int().min(0)).min(1).max(limits.promptTokens);
@@ -26,6 +27,8 @@ export const completionRequestSchema = z.strictObject({
   stop: stopField,
   suffix: z.null({ error: "text between a beginning and an end is not supported." }).nullish(),
   user: z.string().nullish(),
+  response_format: responseFormatSchema.nullish(),
+  structured_outputs: structuredOutputsSchema.nullish(),
   ...samplingFields,
 });
 

@@ -23,6 +23,8 @@ export const structuredOutputsSchema = z.strictObject({
   json: z.union([z.record(z.string(), z.unknown()), z.boolean()]).optional(),
   regex: z.string().min(1).max(4_096).optional(),
   choice: z.array(z.string().min(1)).min(1).max(choiceMax).optional(),
-}).refine((value) => Object.values(value).filter((each) => each !== undefined).length === 1, "it has exactly one of 'json', 'regex' and 'choice'");
+  /** EBNF, src/model/grammar/ebnf.ts says which. */
+  grammar: z.string().min(1).optional(),
+}).refine((value) => Object.values(value).filter((each) => each !== undefined).length === 1, "it has exactly one of 'json', 'regex', 'choice' and 'grammar'");
 
 export type StructuredOutputs = z.output<typeof structuredOutputsSchema>;

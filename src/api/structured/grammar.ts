@@ -1,9 +1,11 @@
 /** The grammar of an answer, checked and ready to travel: what a request that must have a certain shape is refused for, it is refused for here. */
 import { MinidError } from "../../core/errors.js";
 import { grammarBytesMax, grammarExpr, type GrammarPart, grammarText } from "../../model/grammar/grammar.js";
+import { EbnfError } from "../../model/grammar/ebnf-node.js";
 import { UnsupportedRegex } from "../../model/grammar/regex.js";
 import { SchemaError } from "../../model/grammar/schema-error.js";
 import { paramPath } from "../validate.js";
+import type { WantedShape } from "./wanted.js";
 
 /** Whether the model thinks before it answers: the prompt has begun it, the model may begin it, or neither. */
 export type Thinking = "begun" | "possible" | "none";
@@ -32,8 +34,15 @@ export function checkPart(part: GrammarPart, param: string): void {
       throw new MinidError("invalid_value", `Invalid schema in '${full}': ${thrown.message}.`, { param: full });
     }
     if (thrown instanceof UnsupportedRegex) throw new MinidError("invalid_value", `Invalid value for '${param}': the pattern is not supported, ${thrown.message}.`, { param });
+    if (thrown instanceof EbnfError) throw new MinidError("invalid_value", `Invalid value for '${param}': the grammar is wrong, ${thrown.message}.`, { param });
     throw thrown;
   }
+}
+
+/** Of an answer that is nothing but the shape. @throws MinidError invalid_value */
+export function shapeGrammar({ part, param }: WantedShape, stopTokens: readonly number[]): string {
+  checkPart(part, param);
+  return finishedGrammar(part, stopTokens, [], param);
 }
 
 /** @throws MinidError invalid_value */

@@ -27,8 +27,9 @@ function ofFormat(format: ResponseFormat): WantedShape | undefined {
   }
 }
 
-function ofOutputs({ json, regex, choice }: StructuredOutputs): WantedShape {
+function ofOutputs({ json, regex, choice, grammar }: StructuredOutputs): WantedShape {
   if (json !== undefined) return { part: { kind: "schema", schema: json }, param: "structured_outputs.json", json: true };
   if (regex !== undefined) return { part: { kind: "regex", pattern: regex }, param: "structured_outputs.regex", json: false };
+  if (grammar !== undefined) return { part: { kind: "ebnf", grammar }, param: "structured_outputs.grammar", json: false };
   return { part: { kind: "choice", parts: (choice ?? []).map((text) => ({ kind: "text", text })) }, param: "structured_outputs.choice", json: false };
 }

@@ -4,6 +4,7 @@ import { type Expr, byte, choice, sequence } from "./expr.js";
 export type CharSet = readonly (readonly [low: number, high: number])[];
 
 export const lastCodePoint = 0x10ffff;
+export const anything: CharSet = [[0, lastCodePoint]];
 const surrogates: CharSet = [[0xd800, 0xdfff]];
 
 export const chars = (text: string): CharSet => union(Array.from(text, (character) => [character.codePointAt(0)!, character.codePointAt(0)!] as const));

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { type Expr, choice, literal, optional, repeat, sequence, until } from "./expr.js";
 import { jsonAnyObject, jsonValue } from "./json.js";
+import { ebnfExpr } from "./ebnf.js";
 import { schemaExpr } from "./json-schema.js";
 import { regexExpr } from "./regex.js";
 import { character } from "./char-set.js";
@@ -17,6 +18,7 @@ const partSchema: z.ZodType<GrammarPart> = z.lazy(() => z.discriminatedUnion("ki
   z.strictObject({ kind: z.literal("schema"), schema: z.unknown() }),
   z.strictObject({ kind: z.literal("object") }),
   z.strictObject({ kind: z.literal("regex"), pattern: z.string() }),
+  z.strictObject({ kind: z.literal("ebnf"), grammar: z.string() }),
   z.strictObject({ kind: z.literal("until"), marker: z.string().min(1) }),
   z.strictObject({ kind: z.literal("optional"), part: partSchema }),
   z.strictObject({ kind: z.literal("sequence"), parts: z.array(partSchema) }),
@@ -33,6 +35,8 @@ export type GrammarPart =
   | { readonly kind: "object" }
   /** All of it matches. */
   | { readonly kind: "regex"; readonly pattern: string }
+  /** All of it is what the grammar's rule `root` writes. */
+  | { readonly kind: "ebnf"; readonly grammar: string }
   /** Anything up to and including the first occurrence of an ASCII text. */
   | { readonly kind: "until"; readonly marker: string }
   | { readonly kind: "optional"; readonly part: GrammarPart }
@@ -59,13 +63,14 @@ export const grammarText = (grammar: Grammar): string => JSON.stringify(grammar)
 /** @throws Error for what `grammarText` did not write */
 export const parseGrammar = (text: string): Grammar => grammarSchema.parse(JSON.parse(text));
 
-/** @throws SchemaError | UnsupportedRegex */
+/** @throws SchemaError | UnsupportedRegex | EbnfError */
 export function grammarExpr(part: GrammarPart): Expr {
   switch (part.kind) {
     case "text": return literal(part.text);
     case "schema": return part.schema === undefined ? jsonValue : schemaExpr(part.schema);
     case "object": return jsonAnyObject;
     case "regex": return regexExpr(part.pattern, character, false);
+    case "ebnf": return ebnfExpr(part.grammar);
     case "until": return until(part.marker);
     case "optional": return optional(grammarExpr(part.part));
     case "sequence": return sequence(...part.parts.map(grammarExpr));

@@ -2,10 +2,9 @@
  * JSON as this server writes it under a grammar: on one line, `, ` and `: ` between, no escapes but the short ones.
  * One way to write each document keeps a model from filling its tokens with blanks.
  */
-import { type CharSet, character, chars, complement, has, intersect, union } from "./char-set.js";
+import { anything, type CharSet, character, chars, complement, has, intersect, union } from "./char-set.js";
 import { type Expr, choice, literal, optional, reference, repeat, sequence } from "./expr.js";
 import { numberExpr } from "./numbers.js";
-import { anything } from "./regex.js";
 
 const shortEscapes: readonly (readonly [string, string])[] = [['"', '\\"'], ["\\", "\\\\"], ["\b", "\\b"], ["\f", "\\f"], ["\n", "\\n"], ["\r", "\\r"], ["\t", "\\t"]];
 const mustEscape: CharSet = union([[0, 0x1f]], chars('"\\'));

@@ -2,7 +2,7 @@
  * Regular expressions (ECMA-262's syntax) as grammar expressions: what is regular, and nothing that looks around or back.
  * The caller says how a character is written, because inside JSON some are escaped.
  */
-import { type CharSet, chars, complement, lastCodePoint, union } from "./char-set.js";
+import { type CharSet, anything, chars, complement, lastCodePoint, union } from "./char-set.js";
 import { type Expr, choice, empty, repeat, sequence } from "./expr.js";
 
 /** Bounds what a pattern can unfold to. */
@@ -19,7 +19,6 @@ const space = union(chars("\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000
 const lineEnds = chars("\n\r\u2028\u2029");
 const classes: Readonly<Record<string, CharSet>> = { d: digits, D: complement(digits), w: word, W: complement(word), s: space, S: complement(space) };
 const controls: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", f: "\f", v: "\v", "0": "\0" };
-export const anything: CharSet = [[0, lastCodePoint]];
 
 /**
  * @param encode one character of a set, as it is written

@@ -4,7 +4,7 @@ import { ChatTemplate } from "../../../src/model/chat-template.js";
 import { grammarExpr, parseGrammar } from "../../../src/model/grammar/grammar.js";
 import { CompiledGrammar, GrammarMatcher } from "../../../src/model/grammar/matcher.js";
 import { TokenList } from "../../../src/model/grammar/token-list.js";
-import { encode, endOfTurn, events, expectError, frontDoor, postChat, saying, ScriptedGenerator, smolModel, userSays } from "./support.js";
+import { encode, endOfTurn, events, expectError, frontDoor, modelId, postChat, saying, ScriptedGenerator, smolModel, userSays } from "./support.js";
 
 let model: ServedModel;
 let tokens: TokenList;
@@ -51,6 +51,21 @@ describe("response_format", () => {
     const choice = answering("yes");
     await postChat(frontDoor(model, choice), userSays("Hi", { structured_outputs: { choice: ["yes", "no"] } }));
     expect(["no", "maybe"].map((text) => takes(choice, text))).toEqual([true, false]);
+    const grammar = answering("1+2");
+    await postChat(frontDoor(model, grammar), userSays("Hi", { structured_outputs: { grammar: 'root ::= [0-9] ("+" [0-9])*' } }));
+    expect(["1+2+3", "1+", "12"].map((text) => takes(grammar, text))).toEqual([true, false, false]);
+  });
+
+  it("is there for completions and for messages as well", async () => {
+    const completion = answering("ab");
+    await frontDoor(model, completion).inject({ method: "POST", url: "/v1/completions", payload: { model: modelId, prompt: "a", structured_outputs: { regex: "(ab)+" } } });
+    expect(["abab", "aba"].map((text) => takes(completion, text))).toEqual([true, false]);
+    const message = answering(document);
+    const ask = { model: modelId, max_tokens: 50, messages: [{ role: "user", content: "Weather?" }], output_config: { format: { type: "json_schema", schema } } };
+    await frontDoor(model, message).inject({ method: "POST", url: "/v1/messages", payload: ask });
+    expect([document, "hi"].map((text) => takes(message, text))).toEqual([true, false]);
+    const begun = await frontDoor(model, message).inject({ method: "POST", url: "/v1/messages", payload: { ...ask, messages: [...ask.messages, { role: "assistant", content: "{" }] } });
+    expect([begun.statusCode, begun.json<{ error: { type: string } }>().error.type]).toEqual([400, "invalid_request_error"]);
   });
 
   it("reports a document that max_tokens cut as such, and never a broken one as finished", async () => {
@@ -68,6 +83,7 @@ describe("response_format", () => {
     ["an alternative that overlaps", jsonSchema({ oneOf: [{ type: "string" }, { type: "string" }] }), "response_format.json_schema.schema.oneOf[1]"],
     ["a schema's name with a space", { response_format: { type: "json_schema", json_schema: { name: "a b", schema: {} } } }, "response_format.json_schema.name"],
     ["a schema too large to travel", jsonSchema({ enum: ["x".repeat(140_000)] }), "response_format.json_schema.schema"],
+    ["a grammar that begins with itself", { structured_outputs: { grammar: 'root ::= root "a" | "b"' } }, "structured_outputs.grammar"],
     ["a bad pattern", { structured_outputs: { regex: "(" } }, "structured_outputs.regex"],
     ["two shapes at once", { structured_outputs: { regex: "a", choice: ["a"] } }, "structured_outputs"],
     ["a shape beside a format", { structured_outputs: { regex: "a" }, response_format: { type: "json_object" } }, "structured_outputs"],
