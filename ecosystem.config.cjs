@@ -1,4 +1,4 @@
-// What pm2-runtime runs: the agent and the worker, as siblings, so that neither takes the other along when it dies.
+// What pm2-runtime runs: the agent, the worker and its standby, as siblings, so that none takes another along when it dies.
 // The agent decides who dies (SIGKILL by pid), pm2 decides who lives again. Every setting below answers a measured pitfall.
 const { homedir } = require("node:os");
 const { join } = require("node:path");
@@ -11,7 +11,7 @@ const workerStopMs = agentStopMs + 16_000;
 const dist = process.env.MINID_DIST || join(__dirname, "dist");
 
 /** @param killTimeoutMs between SIGTERM and SIGKILL: the process's own bound on a graceful stop plus a margin. */
-const app = (role, script, killTimeoutMs) => ({
+const app = (role, script, killTimeoutMs, log = role === "standby" ? "worker" : role) => ({
   name: `minid-${role}`,
   script: join(dist, script),
   interpreter: process.execPath,
@@ -30,8 +30,8 @@ const app = (role, script, killTimeoutMs) => ({
   vizion: false,
   // Loading maps costs a restarted worker a tenth of its start; the compiled code reads like its source.
   disable_source_map_support: true,
-  out_file: join(home, "logs", `${role}.log`),
-  error_file: join(home, "logs", `${role}.log`),
+  out_file: join(home, "logs", `${log}.log`),
+  error_file: join(home, "logs", `${log}.log`),
   merge_logs: true,
   env: { MINID_HOME: home, MINID_ROLE: role },
 });
@@ -40,5 +40,7 @@ module.exports = {
   apps: [
     app("agent", "daemon/main.js", agentStopMs),
     app("worker", "worker/main.js", workerStopMs),
+    // The same program: whoever finds a living worker in the run file waits until it is dead (src/worker/succession.ts).
+    ...(process.env.MINID_WORKER_STANDBY === "false" ? [] : [app("standby", "worker/main.js", workerStopMs)]),
   ],
 };

@@ -143,7 +143,7 @@ function makePrivateDirectory(path: string): void {
 
 /** Apps that outlived their pm2, stopped ones for instance, hold ports: kill them, after making sure that they are ours. */
 async function killLeftovers(home: string): Promise<void> {
-  const leftovers = (["agent", "worker"] as const).map((role) => readRunFile(home, role)).filter((found) => found !== undefined);
+  const leftovers = (["agent", "worker", "standby"] as const).map((role) => readRunFile(home, role)).filter((found) => found !== undefined);
   for (const leftover of leftovers) killProcess(leftover);
   const deadline = performance.now() + goneTimeoutMs;
   while (leftovers.some(isAlive) && performance.now() < deadline) await sleep(pollIntervalMs);

@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { type ProcessIdentity, processStartTime } from "./process-identity.js";
 
-export type Role = "agent" | "worker" | "pm2";
+export type Role = "agent" | "worker" | "standby" | "pm2";
 
 export interface RunFile extends ProcessIdentity {
   /** Fresh for every process; what Probe answers. */

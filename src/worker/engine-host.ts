@@ -4,6 +4,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { MinidError } from "../core/errors.js";
+import type { EngineName } from "./engines/engine.js";
 import { ProgressBoard } from "./progress-board.js";
 import type { ThreadData, ThreadReply, ThreadRequest, ThreadRequestMessage, ThreadResult, ThreadResults } from "./thread-protocol.js";
 
@@ -16,6 +17,8 @@ export interface EngineHostOptions {
   readonly onDeath: (reason: string) => void;
   /** The thread got something to do, or has done everything. */
   readonly onActivity: () => void;
+  /** The engine whose library is loaded ahead of need. */
+  readonly preload?: EngineName;
 }
 
 export class EngineHost {
@@ -28,9 +31,9 @@ export class EngineHost {
   #loads = 0;
   #closing = false;
 
-  constructor({ onDeath, onActivity }: EngineHostOptions) {
+  constructor({ onDeath, onActivity, preload }: EngineHostOptions) {
     this.#onActivity = onActivity;
-    const workerData: ThreadData = { board: this.board.memory };
+    const workerData: ThreadData = { board: this.board.memory, preload };
     this.#thread = new Worker(new URL("./engine-thread.js", import.meta.url), { workerData, name: "minid-engine" });
     this.#thread.on("message", (reply: ThreadReply) => { this.#settle(reply); });
     this.#thread.on("error", (error) => { onDeath(`the engine thread failed: ${error instanceof Error ? error.stack ?? error.message : String(error)}`); });

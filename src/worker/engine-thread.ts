@@ -11,7 +11,7 @@ import { InvariantViolation, invariant, unreachable } from "../core/invariant.js
 import { openCheckpoint } from "../model/checkpoint.js";
 import type { Checkpoint } from "../model/weights.js";
 import { createEngine } from "./engines/create.js";
-import type { Engine } from "./engines/engine.js";
+import type { Engine, EngineName } from "./engines/engine.js";
 import { Grammars } from "./grammars.js";
 import { ProgressBoard } from "./progress-board.js";
 import { StageRunner } from "./stage-runner.js";
@@ -21,7 +21,7 @@ const memoryReportIntervalMs = 250;
 
 class EngineThread {
   readonly #board: ProgressBoard;
-  readonly #engines = new Map<string, Engine>();
+  readonly #engines = new Map<EngineName, Promise<Engine>>();
   #runner: StageRunner | undefined;
   #grammars: Grammars | undefined;
   /** Open as long as its stage: engines may read it late. */
@@ -47,9 +47,24 @@ class EngineThread {
     }
   }
 
+  /** A part of what the next steps will want, made while nobody waits. @returns whether there is more. */
+  warm(): boolean { return this.#runner?.warm() ?? false; }
+
   #stage(): StageRunner {
     if (!this.#runner) throw new MinidError("not_ready", "no stage is loaded");
     return this.#runner;
+  }
+
+  async preload(name: EngineName): Promise<void> { (await this.#engine(name)).preload?.(); }
+
+  /** One of each, made by whoever asks first. */
+  #engine(name: EngineName): Promise<Engine> {
+    const known = this.#engines.get(name);
+    if (known) return known;
+    const engine = createEngine(name);
+    this.#engines.set(name, engine);
+    engine.catch(() => { this.#engines.delete(name); });
+    return engine;
   }
 
   #timed<R extends object>(countsAsStep: boolean, compute: (stage: StageRunner) => R): R & { readonly computeMs: number } {
@@ -73,8 +88,7 @@ class EngineThread {
   async #load(loadNumber: number, options: StageLoadOptions): Promise<StageInfo> {
     // Two stages seldom fit side by side: the old one goes first, whatever becomes of the new one.
     await this.#unload();
-    const engine = this.#engines.get(options.engine) ?? await createEngine(options.engine);
-    this.#engines.set(options.engine, engine);
+    const engine = await this.#engine(options.engine);
     const checkpoint = await openCheckpoint(options.modelDir);
     try {
       const { spec } = checkpoint;
@@ -124,7 +138,8 @@ function transferable(values: Float32Array): Activations {
 
 const port = parentPort;
 invariant(port, "engine-thread.ts is started by EngineHost");
-const thread = new EngineThread(new ProgressBoard((workerData as ThreadData).board));
+const { board, preload } = workerData as ThreadData;
+const thread = new EngineThread(new ProgressBoard(board));
 const queue: ThreadRequestMessage[] = [];
 let running = false;
 
@@ -133,7 +148,10 @@ const next = (): void => {
   const message = queue.shift();
   running = message !== undefined;
   if (message) void serve(message).finally(() => { setImmediate(next); });
+  else if (thread.warm()) setImmediate(rest);
 };
+/** Between two parts of warming up, requests come first. */
+const rest = (): void => { if (!running) next(); };
 
 async function serve({ id, request }: ThreadRequestMessage): Promise<void> {
   let reply: ThreadReply;
@@ -154,3 +172,5 @@ port.on("message", (message: ThreadRequestMessage) => {
   queue.push(message);
   if (!running) next();
 });
+// Where it fails, the load that needs the engine says why.
+if (preload) thread.preload(preload).catch(() => undefined);

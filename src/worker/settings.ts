@@ -6,6 +6,7 @@ import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { MinidError } from "../core/errors.js";
 import type { LogLevel } from "../core/log.js";
+import type { EngineName } from "./engines/engine.js";
 
 export interface WorkerSettings {
   readonly home: string;
@@ -15,6 +16,10 @@ export interface WorkerSettings {
   readonly logLevel: LogLevel;
   /** No TLS: tests only. */
   readonly insecure: boolean;
+  /** Started as the second of two (ecosystem.config.cjs). */
+  readonly standby: boolean;
+  /** Whose library is loaded ahead of the first Load. */
+  readonly engine: EngineName;
 }
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const satisfies readonly LogLevel[];
@@ -30,5 +35,11 @@ export function workerSettings(environment: Readonly<Record<string, string | und
   const levelText = environment["MINID_LOG_LEVEL"] ?? "info";
   const logLevel = logLevels.find((level) => level === levelText);
   if (!logLevel) throw new MinidError("config_invalid", `MINID_LOG_LEVEL is "${levelText}": it must be one of ${logLevels.join(", ")}`);
-  return { home, port, logLevel, host: environment["MINID_GRPC_HOST"] ?? "0.0.0.0", insecure: environment["MINID_INSECURE"] === "1" };
+  return { home, port, logLevel, host: environment["MINID_GRPC_HOST"] ?? "0.0.0.0", insecure: environment["MINID_INSECURE"] === "1", standby: environment["MINID_ROLE"] === "standby", engine: engineName(environment["MINID_ENGINE"]) };
+}
+
+/** Only a hint, for what can be loaded early: Load names the engine. */
+function engineName(text: string | undefined): EngineName {
+  if (text === "onnx" || text === "mlx") return text;
+  return process.platform === "darwin" && process.arch === "arm64" ? "mlx" : "onnx";
 }

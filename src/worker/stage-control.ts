@@ -53,7 +53,8 @@ export class StageControl {
     const { job, failure } = this.#loader;
     if (failure) return "PHASE_FAILED";
     if (!job) return "PHASE_EMPTY";
-    if (!job.info) return "PHASE_LOADING";
+    // Ready is who would take a step: a loaded stage that has no place in the wanted ring yet is not.
+    if (!job.info || this.#ring?.load !== this.#wanted) return "PHASE_LOADING";
     return this.#options.host.inflight > 0 ? "PHASE_BUSY" : "PHASE_IDLE";
   }
 
@@ -63,6 +64,7 @@ export class StageControl {
     try {
       const info = await this.#loader.wait(job, (bytesLoaded, bytesTotal) => { onProgress({ bytesLoaded, bytesTotal, ready: false, reused }); });
       await this.#activate(load, job);
+      this.#options.onChange();
       this.#options.log.info({ term: termText(load.term), model: load.modelId, rank: load.rank, worldSize: load.worldSize, layers: [load.options.layerFirst, load.options.layerEnd], engine: info.engine, reused }, "stage ready");
     } catch (error) {
       if (this.#wanted !== load) throw superseded(load, this.#wanted);

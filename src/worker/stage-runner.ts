@@ -39,6 +39,7 @@ export class StageRunner {
   readonly #text: TextSlots | undefined;
   readonly #awaited = new Map<number, readonly Awaited[]>();
   #rank = 0;
+  #adopted = false;
 
   constructor({ stage, limits, layers, onProgress, grammars, finalNorm }: StageRunnerOptions) {
     this.#stage = stage;
@@ -51,6 +52,7 @@ export class StageRunner {
   /** A new plan begins on this stage: nothing of the old one's sequences stays. @param rank for messages. */
   adopt(rank: number): void {
     this.#rank = rank;
+    this.#adopted = true;
     for (let slot = 0; slot < this.#limits.slots; slot += 1) if (this.#stage.length(slot) > 0) this.#stage.drop(slot);
     this.#text?.clear();
     this.#awaited.clear();
@@ -93,6 +95,9 @@ export class StageRunner {
     const output = this.#forward(spans, hidden);
     return last ? returnedRows(spans, output, this.#limits.hiddenSize) : output;
   }
+
+  /** A part of what the next steps will want, once a plan is waiting for them. @returns whether there is more. */
+  warm(): boolean { return this.#adopted && (this.#stage.warm?.() ?? false); }
 
   dispose(): void { this.#stage.dispose(); }
   memory(): { readonly weightBytes: number; readonly kvBytes: number } { return this.#stage.memory(); }

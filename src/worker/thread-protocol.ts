@@ -3,7 +3,7 @@ import type { ErrorCode } from "../core/errors.js";
 import type { CacheOp, Sampled, StepSpan } from "../core/worker-protocol.js";
 import type { EngineName, Numerics } from "./engines/engine.js";
 
-export interface ThreadData { readonly board: SharedArrayBuffer }
+export interface ThreadData { readonly board: SharedArrayBuffer; readonly preload: EngineName | undefined }
 
 /** What decides whether two loads are the same stage: equal options, equal stage. */
 export interface StageLoadOptions {

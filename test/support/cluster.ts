@@ -260,7 +260,7 @@ export class ClusterNode {
    */
   async signal(part: Part, signal: "SIGKILL" | "SIGSTOP" | "SIGCONT" | "SIGTERM" | "SIGABRT"): Promise<ProcessIdentity[]> {
     this.#see();
-    const roles: Role[] = part === "node" ? ["pm2", "agent", "worker"] : [part];
+    const roles: Role[] = part === "node" ? ["pm2", "agent", "worker", "standby"] : [part];
     const targets = roles.flatMap((role) => this.#process(role) ?? []);
     if (part === "node" && this.#up?.pid !== undefined && this.running) targets.unshift({ pid: this.#up.pid, startTime: processStartTime(this.#up.pid) });
     return targets.filter((target) => killProcess(target, signal));
@@ -299,10 +299,10 @@ export class ClusterNode {
     return child.exitCode ?? 137;
   }
 
-  /** The run file's process; one that has not announced itself yet by the pid file that pm2 keeps. */
+  /** The run file's process; a worker or agent that has not announced itself yet by the pid file that pm2 keeps. */
   #process(role: Role): ProcessIdentity | undefined {
     const announced = readRunFile(this.home, role);
-    if (role === "pm2" || (announced && isAlive(announced))) return announced;
+    if (role === "pm2" || role === "standby" || (announced && isAlive(announced))) return announced;
     const directory = join(this.home, "pm2", "pids");
     const file = existsSync(directory) ? readdirSync(directory).find((name) => name.startsWith(`minid-${role}-`)) : undefined;
     const pid = file === undefined ? 0 : Number(readFileSync(join(directory, file), "utf8"));
@@ -311,7 +311,7 @@ export class ClusterNode {
   }
 
   #see(): void {
-    for (const role of ["pm2", "agent", "worker"] as const) {
+    for (const role of ["pm2", "agent", "worker", "standby"] as const) {
       const found = this.#process(role);
       if (found) this.#seen.set(`${found.pid} ${found.startTime}`, found);
     }

@@ -56,6 +56,7 @@ export const table = {
   // what to run
   model: text(z.string().min(1).default("SmolLM2-135M-Instruct-8bit"), "The model to serve: a directory, or an id (org/name)."),
   engine: text(z.enum(["auto", "onnx", "mlx"]).default("auto"), "Compute engine; auto is mlx on Apple silicon and onnx elsewhere."),
+  worker_standby: boolean(true, "Keep a second worker process, without a model and of about 90 MB, that takes over at once when the first dies."),
   numerics: text(z.enum(["fast", "precise", "exact"]).default("fast"), "Arithmetic: fast serves, precise is near float32, exact is float32 and slow."),
   threads: number(count(0, 0, 512), "", "Threads of the engine; 0: one per core."),
   memory_bytes_max: number(z.int().min(1 << 20).optional(), "bytes", "Memory minid may use for weights and cache on this machine; default: three quarters of it."),

@@ -70,6 +70,9 @@ export interface Stage {
   /** Tokens that a slot holds. */
   length(slot: number): number;
 
+  /** Makes, a part a call, what the next steps will want besides what a first token wants. @returns whether more is to be made. */
+  warm?(): boolean;
+
   /** Frees everything. The stage must not be used afterwards. */
   dispose(): void;
 }
@@ -80,6 +83,8 @@ export interface Engine {
   readonly replay: "prefill" | "decode";
   /** For status: `onnxruntime 1.30.0 cpu`, `mlx 0.0.7 metal`. */
   readonly description: string;
+  /** Does ahead of the first load what is the same for every load. @throws MinidError engine_unavailable */
+  preload?(): void;
   /** @throws MinidError model_corrupt | model_unsupported | engine_failed */
   load(options: StageOptions): Promise<Stage>;
 }

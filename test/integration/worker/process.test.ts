@@ -9,6 +9,8 @@ import { insecureTransport, loadTransport, peerName } from "../../../src/core/tr
 import { connectWorker, rawWorkerClient } from "../../../src/core/worker-client.js";
 import type { Frame, PassFailure, StepResult } from "../../../src/core/worker-protocol.js";
 import { foundCluster } from "../../../src/daemon/identity/cluster.js";
+import { readRunFile } from "../../../src/core/run-file.js";
+import { freePorts } from "../../support/cluster.js";
 import { until } from "../../support/wait.js";
 import { Driver, WorkerProcess, epochOf, layerCount, loadRequest, loadRing, open, smollm, someTokens, spawnWorker, span, succeeded, tiny } from "./support.js";
 
@@ -197,6 +199,33 @@ describe("the end and the beginning of a worker", () => {
     } finally {
       blocker.close();
       await rm(home, { recursive: true, force: true });
+    }
+  });
+
+  it("a standby takes the port and the epoch over when the worker is killed, and leaves quietly when it is told to", async () => {
+    const [port = 0] = await freePorts(1);
+    const home = await mkdtemp(join(tmpdir(), "minid-worker-"));
+    const first = await started({ home, port });
+    await first.client.load(loadRequest(model, await layerCount(model), { epoch: epochOf(7) }));
+    const standbys = [spawnWorker(home, port), spawnWorker(home, port)];
+    try {
+      await until("a standby waits", () => readRunFile(home, "standby") !== undefined);
+      first.child.kill("SIGKILL");
+      const heir = await until("a standby serves", () => {
+        const run = readRunFile(home, "worker");
+        return standbys.find(({ child }) => child.pid === run?.pid);
+      });
+      const client = connectWorker(first.address, "", insecureTransport);
+      expect(await client.probe(10_000)).toMatchObject({ pid: heir.child.pid, phase: "PHASE_EMPTY", epoch: epochOf(7) });
+      client.close();
+      const [other] = standbys.filter((standby) => standby !== heir);
+      expect(other?.child.exitCode).toBeNull();
+      for (const { child, exited } of standbys) {
+        child.kill("SIGTERM");
+        expect(await exited).toEqual({ code: 0, signal: null });
+      }
+    } finally {
+      for (const { child } of standbys) child.kill("SIGKILL");
     }
   });
 

@@ -23,6 +23,7 @@ export function createOnnxEngine(options: OnnxEngineOptions = {}): Engine {
     name: "onnx",
     replay: "prefill",
     description: `onnxruntime ${version} cpu`,
+    preload() { api ??= OrtApi.open(); },
     async load(stageOptions) {
       api ??= OrtApi.open();
       return await loadStage(api, stageOptions, options);

@@ -7,10 +7,10 @@
  *  - attention never sees a single row, whose kernel rounds differently: in a batch each row is doubled for its attention and the
  *    second result thrown away; the second key and value land past the sequence's end, where the next token overwrites them;
  *  - every matrix sees an even number of rows (whoever runs the graph pads), or one where its kernels are known to agree;
- *  - a stage's first norm is the operator that it would be inside the whole model: a residual sum, here with zero.
+ *  - a graph's first norm is the operator that it would be inside the whole model: a residual sum, here with zero.
  */
 import { invariant } from "../../../core/invariant.js";
-import type { ModelSpec } from "../../../model/spec.js";
+import type { LayerRange, ModelSpec } from "../../../model/spec.js";
 import { declare, linearNodes } from "./graph-linear.js";
 import type { Linear } from "./linear.js";
 import { type InitializerStub, ModelBuilder } from "./model-builder.js";
@@ -53,7 +53,8 @@ export const portNames = {
   value: (layer: number, row: number) => `value.${layer}.${row}`,
 };
 
-export function layersGraph(parts: StageParts, table: WeightTable, shape: GraphShape, stub: InitializerStub): ModelBuilder {
+/** @param range of the stage's layers: a stage is several graphs, one after another. */
+export function layersGraph(parts: StageParts, range: LayerRange, table: WeightTable, shape: GraphShape, stub: InitializerStub): ModelBuilder {
   const graph = new ModelBuilder(stub);
   const { spec } = parts;
   const rows = shape.kind === "batch" ? shape.rows : "rows";
@@ -64,17 +65,18 @@ export function layersGraph(parts: StageParts, table: WeightTable, shape: GraphS
     graph.input(portNames.total(row), "int32", [1]);
   }
   const cache = [1, spec.kvHeadCount, parts.capacity, spec.headDim];
-  parts.layers.forEach((_, layer) => {
+  for (let layer = range.first; layer < range.end; layer += 1) {
     for (let row = 0; row < sequences; row += 1) {
       graph.input(portNames.pastKey(layer, row), "float32", cache);
       graph.input(portNames.pastValue(layer, row), "float32", cache);
       graph.output(portNames.key(layer, row), "float32", cache);
       graph.output(portNames.value(layer, row), "float32", cache);
     }
-  });
+  }
   let residual = x;
   let update = graph.node("Mul", [x, graph.constant("float32", [], [0])]);
-  parts.layers.forEach((layer, index) => {
+  parts.layers.slice(range.first, range.end).forEach((layer, at) => {
+    const index = range.first + at;
     const attention = skipNorm(graph, table, residual, update, layer.inputNorm, spec);
     const qkv = linearNodes(graph, table, layer.qkv, attention.normed);
     const mixed = attentionNodes(graph, table, parts, layer, index, shape, qkv);

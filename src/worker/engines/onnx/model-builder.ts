@@ -94,14 +94,13 @@ export class ModelBuilder {
   }
 
   encode(): Uint8Array {
-    const type = modelType();
     const model = {
       irVersion,
       producerName: "minid",
       opsetImport: [{ domain: "", version: onnxOpset }, { domain: contribDomain, version: 1 }],
       graph: { name: "stage", node: this.#nodes, initializer: this.#initializers, input: this.#inputs.map(portProto), output: this.#outputs.map(portProto) },
     };
-    return type.encode(type.fromObject(model)).finish();
+    return modelType.encode(model).finish();
   }
 
   #fresh(what: string): string {
@@ -115,6 +114,5 @@ function portProto(port: Port): object {
   return { name: port.name, type: { tensorType: { elemType: ElementType[port.type], shape: { dim } } } };
 }
 
-function modelType(): protobuf.Type {
-  return protobuf.loadSync(fileURLToPath(new URL("../../../../proto/onnx.proto", import.meta.url))).lookupType("onnx.ModelProto");
-}
+/** Messages are plain objects of this shape; int64 fields are numbers or BigInts below 2^53. */
+const modelType = protobuf.loadSync(fileURLToPath(new URL("../../../../proto/onnx.proto", import.meta.url))).lookupType("onnx.ModelProto");

@@ -39,6 +39,9 @@ export class RowBuffers {
     return evenUp(rows);
   }
 
+  /** The first rows' outputs become the inputs of the next run. Both have the same width. */
+  chain(rows: number): void { this.#inputs.set(this.#outputs.subarray(0, rows * this.#outputWidth)); }
+
   /** Some fixed numbers. */
   loadPattern(rows: number): void {
     for (let at = 0; at < rows * this.#inputWidth; at += 1) this.#inputs[at] = ((at * 37) % 64) / 32 - 1;

@@ -6,7 +6,7 @@
  */
 import { invariant } from "../../../core/invariant.js";
 import { MinidError } from "../../../core/errors.js";
-import type { ModelSpec } from "../../../model/spec.js";
+import type { LayerRange, ModelSpec } from "../../../model/spec.js";
 import type { LinearWeights } from "../../../model/weights.js";
 import type { Span, Stage } from "../engine.js";
 import { type GraphShape, portNames } from "./graph-layers.js";
@@ -23,6 +23,8 @@ export const chunkRowsMax = 128;
 const chunkRowsMin = 16;
 /** Multiply-adds of one run, some tenths of a second on two cores: progress is told between runs. */
 const runWorkMax = 4e10;
+/** Layers of one session: planning a graph costs with the square of its size (sessions.ts), running one 0.03 ms. */
+const sessionLayersMax = 8;
 /** Rows of one run of the head: bounds the logits held twice. */
 const headRowsMax = 32;
 
@@ -43,6 +45,8 @@ export interface StageResources {
   readonly embedding: LinearWeights | undefined;
 }
 
+/** @property total tokens that the slot's cache holds after the run, padding included. */
+interface Cache { readonly slot: number; readonly total: number }
 interface Work { readonly span: Span; readonly firstRow: number }
 
 export class OnnxStage implements Stage {
@@ -54,6 +58,8 @@ export class OnnxStage implements Stage {
   readonly #lengthTensors: readonly Handle[];
   readonly #totalTensors: readonly Handle[];
   readonly #chunkRows: number;
+  /** The stage's layers, session by session. */
+  readonly #ranges: readonly LayerRange[];
 
   constructor(parts: StageResources) {
     this.#parts = parts;
@@ -61,6 +67,7 @@ export class OnnxStage implements Stage {
     const rowsMax = Math.max(chunkRowsMax, batchSize(batchMax));
     const rowsOfWork = Math.floor(runWorkMax / stageWeightCount(spec, parts.layerCount) / 2) * 2;
     this.#chunkRows = Math.min(chunkRowsMax, Math.max(chunkRowsMin, rowsOfWork));
+    this.#ranges = evenRanges(parts.layerCount, sessionLayersMax);
     this.#buffers = new RowBuffers(api, rowsMax, spec.hiddenSize, spec.hiddenSize);
     this.#headBuffers = parts.embedding && new RowBuffers(api, headRowsMax, spec.hiddenSize, spec.vocabSize);
     const sequences = batchSize(batchMax);
@@ -71,13 +78,20 @@ export class OnnxStage implements Stage {
     this.#totalTensors = scalars(this.#totals);
   }
 
-  /** Makes the sessions that every sequence needs, so that the first one does not wait for them. @param onProgress called after each. */
+  /** Makes the sessions that the first token of every sequence needs. @param onProgress called after each. */
   prepare(onProgress: () => void): void {
-    this.#layers({ kind: "sequence" });
-    onProgress();
-    this.#layers({ kind: "batch", rows: this.#parts.loneRows });
-    onProgress();
+    for (const range of this.#ranges) {
+      this.#session({ kind: "sequence" }, range);
+      onProgress();
+    }
     if (this.#headBuffers) this.#headSession(this.#headBuffers);
+  }
+
+  warm(): boolean {
+    const shape = { kind: "batch", rows: this.#parts.loneRows } as const;
+    const cold = this.#ranges.filter((range) => !this.#parts.sessions.has(shape, range));
+    if (cold[0]) this.#session(shape, cold[0]);
+    return cold.length > 1;
   }
 
   memory(): { readonly weightBytes: number; readonly kvBytes: number } {
@@ -158,12 +172,10 @@ export class OnnxStage implements Stage {
 
   #runSequence(slot: number, position: number, rows: number, hidden: Float32Array, out: Float32Array, firstRow: number): void {
     const { kv } = this.#parts;
-    const session = this.#layers({ kind: "sequence" });
+    const sessions = this.#layers({ kind: "sequence" });
     this.#buffers.load(hidden, firstRow, rows, 0);
     const padded = this.#buffers.pad(rows);
-    this.#bindRows(session, this.#buffers, padded);
-    this.#bindSequence(session, 0, slot, position + padded);
-    session.run();
+    this.#run(sessions, padded, [{ slot, total: position + padded }]);
     kv.wrote(slot, position + rows, position + padded);
     this.#buffers.store(out, firstRow, rows, 0);
   }
@@ -171,30 +183,44 @@ export class OnnxStage implements Stage {
   #runBatch(batch: readonly Work[], hidden: Float32Array, out: Float32Array): void {
     const { kv, spareSlot, loneRows } = this.#parts;
     const size = batch.length === 1 ? loneRows : batchSize(batch.length);
-    const session = this.#layers({ kind: "batch", rows: size });
-    batch.forEach(({ span, firstRow }, row) => {
+    const sessions = this.#layers({ kind: "batch", rows: size });
+    const caches: Cache[] = batch.map(({ span, firstRow }, row) => {
       this.#buffers.load(hidden, firstRow, 1, row);
       // Attention sees the row twice.
-      this.#bindSequence(session, row, span.slot, span.position + 2);
+      return { slot: span.slot, total: span.position + 2 };
     });
     for (let row = batch.length; row < size; row += 1) {
       this.#buffers.repeat(row - 1, row);
-      this.#bindSequence(session, row, spareSlot, 2);
+      caches.push({ slot: spareSlot, total: 2 });
     }
-    this.#bindRows(session, this.#buffers, size);
-    session.run();
+    this.#run(sessions, size, caches);
     batch.forEach(({ span, firstRow }, row) => {
       kv.wrote(span.slot, span.position + 1, span.position + 2);
       this.#buffers.store(out, firstRow, 1, row);
     });
   }
 
-  #layers(shape: GraphShape): OrtSession {
+  /** One for each range. Before the buffers are filled: a session that has to be made is tried out in them. */
+  #layers(shape: GraphShape): OrtSession[] { return this.#ranges.map((range) => this.#session(shape, range)); }
+
+  /** All layers, session after session, over what the buffers hold. @param caches one for each sequence of the graph. */
+  #run(sessions: readonly OrtSession[], rows: number, caches: readonly Cache[]): void {
+    sessions.forEach((session, at) => {
+      const range = this.#ranges[at];
+      invariant(range, "there is a session for each range");
+      if (at > 0) this.#buffers.chain(rows);
+      this.#bindRows(session, this.#buffers, rows);
+      caches.forEach((cache, row) => { this.#bindSequence(session, range, row, cache); });
+      session.run();
+    });
+  }
+
+  #session(shape: GraphShape, range: LayerRange): OrtSession {
     const { sessions, spareSlot } = this.#parts;
-    return sessions.layers(shape, (session) => {
+    return sessions.layers(shape, range, (session) => {
       const rows = shape.kind === "batch" ? shape.rows : 2;
       const sequences = shape.kind === "batch" ? shape.rows : 1;
-      for (let row = 0; row < sequences; row += 1) this.#bindSequence(session, row, spareSlot, 2);
+      for (let row = 0; row < sequences; row += 1) this.#bindSequence(session, range, row, { slot: spareSlot, total: 2 });
       return this.#probe(session, this.#buffers, rows);
     });
   }
@@ -215,14 +241,13 @@ export class OnnxStage implements Stage {
     session.bindOutput(session.output(portNames.result), buffers.outputTensor(rows));
   }
 
-  /** @param total tokens that the slot's cache holds after the run, padding included. */
-  #bindSequence(session: OrtSession, row: number, slot: number, total: number): void {
+  #bindSequence(session: OrtSession, range: LayerRange, row: number, { slot, total }: Cache): void {
     this.#lengths[row] = total - 1;
     this.#totals[row] = total;
     session.bindInput(session.input(portNames.lengths(row)), this.#lengthTensors[row]!);
     session.bindInput(session.input(portNames.total(row)), this.#totalTensors[row]!);
     const tensors = this.#parts.kv.tensors(slot);
-    for (let layer = 0; layer < this.#parts.layerCount; layer += 1) {
+    for (let layer = range.first; layer < range.end; layer += 1) {
       const key = tensors[layer * 2]!;
       const value = tensors[layer * 2 + 1]!;
       session.bindInput(session.input(portNames.pastKey(layer, row)), key);
@@ -231,6 +256,12 @@ export class OnnxStage implements Stage {
       session.bindOutput(session.output(portNames.value(layer, row)), value);
     }
   }
+}
+
+/** [0, count) in as few ranges of at most `most` as possible, all about as long. */
+function evenRanges(count: number, most: number): LayerRange[] {
+  const parts = Math.ceil(count / most);
+  return Array.from({ length: parts }, (_, part) => ({ first: Math.floor((part * count) / parts), end: Math.floor(((part + 1) * count) / parts) }));
 }
 
 /** Few sizes, so that few sessions are made: 2, 4, 6, 8, then multiples of 4. */
