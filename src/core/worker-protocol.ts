@@ -14,7 +14,8 @@
  *    every span of it must have `everyRow`, from position 0 on.
  *  - A span may name no tokens: it is fed from the slot's history. So the step after a sampling step can be sent before that one is
  *    answered, and the time between scheduler and worker is hidden. If the earlier step fails, so does the later, with `stage_lost`.
- *  - After a step that failed its sequences may be cached on some ranks and not on others: prefill them again from position 0.
+ *  - After a step that failed in the ring its sequences may be cached on some ranks and not on others, and the ranks behind refuse
+ *    what follows it: begin another Run stream, whose first step drops every slot.
  *    A span beyond what a slot holds fails with `stage_lost`: that rank lost its cache.
  *  - Results come in the order of the steps. At most `stepsInFlightMax` steps are taken before the first is answered; further
  *    ones wait in the stream. A new plan finds every slot empty, also when the stage was already loaded.
@@ -202,6 +203,9 @@ export interface StepResult {
 export interface Frame {
   readonly epoch: Epoch;
   readonly planVersion: number;
+  /** Of the Run stream that the step came by; and which of its frames this is, from 1. */
+  readonly run: number;
+  readonly place: number;
   readonly stepSeq: number;
   readonly ops: readonly CacheOp[];
   readonly spans: readonly StepSpan[];

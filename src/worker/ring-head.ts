@@ -7,6 +7,9 @@
  *
  * A frame is known by a key that no other process and no earlier plan has used, so that a frame that was still travelling when
  * this worker was restarted is not taken for an answer. In a ring of one nothing of this is needed and a step is one request.
+ *
+ * The steps of one scheduler's stream are a run. When a newer one begins, what is left of the older is given up at once, and its
+ * frames that are still out there are refused by every rank (`run-order.ts`).
  */
 import { randomInt } from "node:crypto";
 import { MinidError, isErrorCode, toMinidError } from "../core/errors.js";
@@ -15,8 +18,13 @@ import type { EngineHost } from "./engine-host.js";
 import { fromWire, toWire } from "./activations.js";
 import type { Term } from "./fence.js";
 import type { RingLink } from "./ring-link.js";
+import { newRunId } from "./run-order.js";
+
+/** Whose steps these are: one scheduler's stream. */
+export type Run = object;
 
 interface Pending {
+  readonly run: Run;
   readonly step: Step;
   readonly done: (result: StepResult) => void;
   /** `waiting`: not begun, because it builds on a token that is not sampled yet. `travelling`: its frame has left and is not back. */
@@ -34,6 +42,10 @@ export class RingHead {
   #nextKey = randomInt(2 ** 47);
   #onEmpty: (() => void) | undefined;
   #over = false;
+  #run: Run | undefined;
+  #runId = 0;
+  /** Frames of the run that have left. */
+  #sent = 0;
 
   /** @param link undefined in a ring of one. */
   constructor(host: EngineHost, term: Term, link: RingLink | undefined) {
@@ -45,10 +57,11 @@ export class RingHead {
   get pending(): number { return this.#pending.size; }
 
   /** @param done called once, in the order of `submit`. */
-  submit(step: Step, done: (result: StepResult) => void): void {
+  submit(run: Run, step: Step, done: (result: StepResult) => void): void {
+    if (run !== this.#run) this.#beginRun(run);
     const key = this.#nextKey;
     this.#nextKey += 1;
-    const pending: Pending = { step, done, where: "waiting", sentAt: 0, computeMs: 0, result: undefined };
+    const pending: Pending = { run, step, done, where: "waiting", sentAt: 0, computeMs: 0, result: undefined };
     this.#pending.set(key, pending);
     this.#begin();
   }
@@ -84,6 +97,13 @@ export class RingHead {
     if (this.#pending.size > 0) await new Promise<void>((resolve) => { this.#onEmpty = resolve; });
   }
 
+  #beginRun(run: Run): void {
+    this.#run = run;
+    this.#runId = newRunId();
+    this.#sent = 0;
+    for (const key of Array.from(this.#pending.keys())) this.#fail(key, new MinidError("stage_lost", "another scheduler took over this ring"));
+  }
+
   /** Begins what can begin, in the order of submission. */
   #begin(): void {
     if (this.#over) return;
@@ -113,7 +133,8 @@ export class RingHead {
     pending.computeMs = computeMs;
     pending.where = "travelling";
     pending.sentAt = performance.now();
-    link.send({ ...this.#term, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden), times: [] });
+    this.#sent += 1;
+    link.send({ ...this.#term, run: this.#runId, place: this.#sent, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden), times: [] });
   }
 
   async #finish(key: number, pending: Pending, bytes: Uint8Array, ringMs: number, times: readonly RankTime[]): Promise<void> {

@@ -1,13 +1,14 @@
 /**
  * The part of a rank above 0 in a plan: takes a frame from the rank before, runs its layers, hands the result on. A step that
  * fails here, or further on, is reported backwards on the stream it came from; a broken link breaks that stream too, so that the
- * break travels back to rank 0 however long the ring is.
+ * break travels back to rank 0 however long the ring is. Frames of an earlier run, or behind one that is missing, are refused.
  */
 import { type MinidError, toMinidError } from "../core/errors.js";
 import type { Frame, PassFailure } from "../core/worker-protocol.js";
 import { fromWire, toWire } from "./activations.js";
 import type { EngineHost } from "./engine-host.js";
 import type { RingLink } from "./ring-link.js";
+import { RunOrder } from "./run-order.js";
 
 /** The stream on which the rank before sends. */
 export interface Upstream {
@@ -27,6 +28,7 @@ export interface RingMemberOptions {
 export class RingMember {
   readonly #options: RingMemberOptions;
   readonly #accepting = new Set<Promise<void>>();
+  readonly #order = new RunOrder();
   #upstream: Upstream | undefined;
 
   constructor(options: RingMemberOptions) { this.#options = options; }
@@ -62,6 +64,7 @@ export class RingMember {
     const { host, rank, last, link } = this.#options;
     const arrivedAt = performance.now();
     try {
+      this.#order.admit(frame);
       const hidden = fromWire(frame.hidden);
       const result = await host.request<"pass">({ kind: "pass", ops: frame.ops, spans: frame.spans, hidden, last }, [hidden.buffer]);
       const times = [...frame.times, { rank, computeMs: result.computeMs, heldMs: performance.now() - arrivedAt }];

@@ -50,7 +50,7 @@ export class WorkerService {
 
   #run(call: RunCall): void {
     const run = new RunSession(call, (step, done) => {
-      this.#options.control.submit(step, done);
+      this.#options.control.submit(run, step, done);
       if (this.#owner === run) return;
       this.#owner?.end(new MinidError("stale_epoch", "another scheduler took over this worker"));
       this.#owner = run;

@@ -13,7 +13,7 @@ import type { EngineHost } from "./engine-host.js";
 import type { EpochStore } from "./epoch-store.js";
 import { admitLoad, admitStep, sameTerm, termText } from "./fence.js";
 import { type Load, parseLoadRequest } from "./load-request.js";
-import { RingHead } from "./ring-head.js";
+import { RingHead, type Run } from "./ring-head.js";
 import { RingLink } from "./ring-link.js";
 import { RingMember, type Upstream } from "./ring-member.js";
 import { type StageJob, StageLoader } from "./stage-loader.js";
@@ -76,10 +76,10 @@ export class StageControl {
   }
 
   /** Rank 0. @param done called once, in the order of the steps, unless this throws. @throws MinidError stale_epoch | not_ready | draining */
-  submit(step: Step, done: (result: StepResult) => void): void {
+  submit(run: Run, step: Step, done: (result: StepResult) => void): void {
     const ring = this.#admitStep(step);
     if (!ring.head) throw new MinidError("not_ready", `this worker is rank ${ring.load.rank}: steps go to rank 0`);
-    ring.head.submit(step, done);
+    ring.head.submit(run, step, done);
   }
 
   /** A frame of the rank before. @throws MinidError stale_epoch | not_ready | draining */

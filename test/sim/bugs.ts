@@ -19,8 +19,8 @@ export interface Bug {
   readonly stepsUnfenced?: boolean;
   /** A call after a fault draws other random numbers. */
   readonly resumeForgetsSeed?: boolean;
-  /** Frames after a lost one are delivered. */
-  readonly framesOvertake?: boolean;
+  /** A rank computes frames of whichever run of its plan. */
+  readonly runsUnfenced?: boolean;
 }
 
 export const noBug: Bug = {};
@@ -139,5 +139,5 @@ export const bugs = {
 export const streamingBugs = {
   "steps of another plan are computed": { stepsUnfenced: true },
   "a resumed answer forgets its seed": { resumeForgetsSeed: true },
-  "frames overtake a lost one": { framesOvertake: true },
+  "frames of an earlier run are computed": { runsUnfenced: true },
 } as const satisfies Record<string, Bug>;

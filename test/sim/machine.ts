@@ -44,6 +44,8 @@ export interface Actor {
   crashed?(): void;
 }
 
+export const clusterConfigOf = ({ use }: Scenario): ClusterConfig => ({ ...clusterDefaults, planner: { ...plannerDefaults, use, slots: 4, batchMax: 2, contextMax: 128, contextMin: 128 } });
+
 export class Machine {
   readonly index: number;
   readonly worker: SimWorker;
@@ -112,7 +114,7 @@ export class Machine {
     const lost = this.#recordLost;
     this.#recordLost = false;
     const init = {
-      identity: { nodeId: this.id, clusterId: "cluster", clusterName: "home", protocol: PROTOCOL }, config: this.#config(), facts: this.facts(true), model: this.#model(),
+      identity: { nodeId: this.id, clusterId: "cluster", clusterName: "home", protocol: PROTOCOL }, config: clusterConfigOf(this.#scenario), facts: this.facts(true), model: this.#model(),
       durable: this.#disk, counterFloor: lost ? 200_000_000 + Math.floor(this.#world.agenda.now / 1_000) : 0, now, wallMs: this.#wall(),
     };
     this.runningSince = this.#world.agenda.now;
@@ -281,10 +283,6 @@ export class Machine {
       this.introduced(other);
       if (other.running) other.introduced(this);
     }
-  }
-
-  #config(): ClusterConfig {
-    return { ...clusterDefaults, planner: { ...plannerDefaults, use: this.#scenario.use, slots: 4, batchMax: 2, contextMax: 128, contextMin: 128 } };
   }
 
   #model(): ModelShape {

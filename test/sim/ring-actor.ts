@@ -25,8 +25,8 @@ const COMPUTE_MS = 12;
 const RESTART_RING_MS = 50;
 
 export interface Sink { readonly event: (event: GenerateEvent) => void; readonly failed: (error: MinidError) => void }
-/** `broken`: a frame was lost on the way, so none may follow it. */
-interface Ring { readonly plan: Plan; readonly arrivals: number[]; broken: boolean }
+/** `broken`: a frame was lost on the way, so none may follow it. `sent`: frames. */
+interface Ring { readonly plan: Plan; readonly run: number; readonly arrivals: number[]; sent: number; broken: boolean }
 
 /** Effects after which the view may say something else about who computes. */
 export function concernsReadiness(effect: ClusterEffect): boolean {
@@ -83,7 +83,7 @@ export class RingActor implements Actor {
   }
 
   #start(plan: Plan): void {
-    this.#ring = { plan, arrivals: [], broken: false };
+    this.#ring = { plan, run: this.#world.newRunId(), arrivals: [], sent: 0, broken: false };
     const { slots, kvTokensMax, contextMax, batchMax } = plan;
     this.#input({ kind: "ready", plan: { worldSize: plan.ranks.length, slots, kvTokensMax, contextMax, batchMax, prefillChunk: 8, engineReplay: this.#replay } });
     this.#tick(this.#ring);
@@ -105,7 +105,9 @@ export class RingActor implements Actor {
     switch (effect.kind) {
       case "sendStep": {
         const ring = this.#ring;
-        if (ring) this.#compute(ring, { epoch: ring.plan.epoch, planVersion: ring.plan.version, ...effect.step, sums: [] }, 0);
+        if (!ring) return;
+        ring.sent += 1;
+        this.#compute(ring, { epoch: ring.plan.epoch, planVersion: ring.plan.version, run: ring.run, place: ring.sent, ...effect.step, sums: [] }, 0);
         return;
       }
       case "admitted": this.#sinks.get(effect.id)?.event({ kind: "admitted", cachedPromptTokens: effect.cachedPromptTokens }); return;
@@ -125,7 +127,7 @@ export class RingActor implements Actor {
     const from = rank === 0 ? this.#machine : machines.find((machine) => machine.id === ranks[rank - 1]?.nodeId);
     const target = machines.find((machine) => machine.id === ranks[rank]?.nodeId);
     const fail = (why: string, afterMs: number) => {
-      ring.broken = this.#bug.framesOvertake !== true;
+      ring.broken = true;
       agenda.after(afterMs, () => this.#answer(ring, { kind: "stepFailed", code: "stage_lost", message: why }));
     };
     if (ring.broken) return;
@@ -138,6 +140,7 @@ export class RingActor implements Actor {
       const { stage } = target.worker;
       if (!stage || !this.#holds(stage, frame)) { fail(`rank ${rank} holds another stage`, REFUSED_MS); return; }
       try {
+        if (this.#bug.runsUnfenced !== true) stage.order.admit(frame);
         stage.operate(frame.ops);
         const spans = rank === 0 ? stage.embed(frame.spans) : frame.spans;
         const sums = stage.forward(spans);
@@ -147,7 +150,7 @@ export class RingActor implements Actor {
         if (rank + 1 < ranks.length) this.#compute(ring, next, rank + 1);
         else this.#sample(ring, next, target);
       } catch (error) {
-        if (!(error instanceof StageRefusal)) throw error;
+        if (!(error instanceof StageRefusal) && !(error instanceof MinidError)) throw error;
         fail(error.message, REFUSED_MS);
       }
     });
@@ -163,6 +166,8 @@ export class RingActor implements Actor {
         this.#answer(ring, { kind: "stepFailed", code: "stage_lost", message: "rank 0 holds another stage" });
         return;
       }
+      // What comes back for an earlier run is nothing that rank 0 waits for.
+      if (!stage.order.current(frame.run) && this.#bug.runsUnfenced !== true) return;
       const sampled = frame.spans.flatMap((span, index) => {
         if (!span.sample) return [];
         const { history, seed } = stage.text(span.slot);

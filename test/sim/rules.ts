@@ -12,8 +12,10 @@ import { type Epoch, type NodeId, compareEpochs, epochText, millis, sameEpoch } 
 import type { ClusterEvent, ClusterView } from "../../src/daemon/cluster/contract.js";
 import type { ClusterMessage } from "../../src/daemon/cluster/messages.js";
 import type { LeaderChangeCause } from "../../src/daemon/election/cause.js";
-import type { Plan } from "../../src/daemon/planner/plan.js";
-import type { Machine } from "./machine.js";
+import { deviceOf } from "../../src/daemon/cluster/planning.js";
+import type { Plan, PlannerOptions, Ring } from "../../src/daemon/planner/plan.js";
+import { planRing, sameRing } from "../../src/daemon/planner/planner.js";
+import { type Machine, clusterConfigOf } from "./machine.js";
 import { Violation } from "./violation.js";
 import type { World } from "./world.js";
 
@@ -132,6 +134,8 @@ export class Rules {
       const whole = component.every((a) => component.every((b) => a === b || this.#world.network.linked(a.index, b.index)));
       const able = component.filter((machine) => !viewOf(machine).draining).length;
       if (this.#world.scenario.use === "all" && whole && plan.ranks.length < Math.min(able, plan.model.layerCount) && this.#allHaveRoom(component)) return `plan ${plan.version} uses ${plan.ranks.length} of ${component.length} machines`;
+      const ring = ringOfEverybody(leading, plan, clusterConfigOf(this.#world.scenario).planner);
+      if (ring && !sameRing(ring, plan)) return `plan ${plan.version} is not final: ${leader.name} will plan for ${ring.ranks.map((rank) => rank.deviceId).join(", ")} once all of them have settled`;
     }
     return undefined;
   }
@@ -160,6 +164,14 @@ export function viewOf(machine: Machine): ClusterView {
   const core = machine.core;
   if (!core) throw new Error(`${machine.name} is not running`);
   return core.view(millis(machine.monotonic()));
+}
+
+/** What the leader would plan with everybody that it knows: newcomers have settled, and workers that crashed over and over are trusted again. */
+function ringOfEverybody({ members }: ClusterView, plan: Plan, options: PlannerOptions): Ring | undefined {
+  const able = members.filter(({ state, self, facts }) => facts && !facts.draining && (self || state === "alive" || state === "suspect"));
+  const devices = able.flatMap(({ nodeId, facts }) => (facts ? [deviceOf(nodeId, facts)] : []));
+  const result = planRing(plan.model, devices, options, new Map(plan.ranks.map((rank) => [rank.nodeId, rank.layers])));
+  return result.fits ? result.ring : undefined;
 }
 
 const machineOf = (component: readonly Machine[], id: NodeId): number => component.find((machine) => machine.id === id)?.index ?? 0;

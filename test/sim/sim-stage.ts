@@ -4,9 +4,10 @@
  */
 import type { Epoch } from "../../src/core/ids.js";
 import type { CacheOp, StepSpan } from "../../src/core/worker-protocol.js";
+import { RunOrder, type RunPlace } from "../../src/worker/run-order.js";
 
 /** What travels round the ring, in the model: the tokens stand for the activations. */
-export interface SimFrame {
+export interface SimFrame extends RunPlace {
   readonly epoch: Epoch;
   readonly planVersion: number;
   readonly stepSeq: number;
@@ -23,6 +24,7 @@ export class StageRefusal extends Error {}
 export class SimStage {
   readonly epoch: Epoch;
   readonly planVersion: number;
+  readonly order = new RunOrder();
   readonly #slots = new Map<number, Slot>();
 
   constructor(epoch: Epoch, planVersion: number) {

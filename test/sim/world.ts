@@ -53,6 +53,7 @@ export class World {
   readonly #doors: readonly DoorActor[];
   readonly #sink: TraceSink | undefined;
   #leaving = 0;
+  #runs = 0;
 
   constructor(scenario: Scenario, bug: Bug = noBug, sink?: TraceSink) {
     this.scenario = scenario;
@@ -145,6 +146,12 @@ export class World {
 
   /** The scheduler of a machine. */
   ring(machine: Machine): RingActor { return this.#rings[machine.index] as RingActor; }
+
+  /** Of a scheduler's stream. */
+  newRunId(): number {
+    this.#runs += 1;
+    return this.#runs;
+  }
 
   #untilAnswered(): void {
     const open = () => this.#doors.filter((door) => !door.done && door.machine.running && viewOf(door.machine).ready);

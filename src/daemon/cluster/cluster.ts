@@ -100,6 +100,7 @@ export class ClusterCore implements ClusterMachine {
     if (state.stirred) this.#elect(now);
     if (state.changed) {
       state.changed = false;
+      this.#plans.heedTakenBack();
       this.#plans.make(now);
       this.#stage.step(state.selfId, state.plan, state.facts.current.worker, state.effects, now);
       this.#plans.watchReadiness(now);

@@ -78,8 +78,11 @@ export interface LeaveMessage extends Envelope { readonly type: "leave" }
 
 export type ClusterMessage = Heartbeat | PlanMessage | ProbeMessage | ProbeAck | ProbeRequest | ProbeReport | LeaveMessage;
 
-/** The protocol of this source tree; a node still speaks the version before, so that a cluster can be upgraded one machine at a time. */
-export const PROTOCOL: ProtocolRange = Object.freeze({ min: 1, max: 1 });
+/**
+ * The protocol of this source tree; a node still speaks the version before, so that a cluster can be upgraded one machine at a time.
+ * Not 1, however, whose frames do not say to which run they belong: a ring of both would compute nothing.
+ */
+export const PROTOCOL: ProtocolRange = Object.freeze({ min: 2, max: 2 });
 /** Most machines that a cluster may know, dead ones included. */
 export const MEMBERS_MAX = 64;
 /** Most forgotten ids kept and told; the oldest are dropped (their certificates are still refused). */

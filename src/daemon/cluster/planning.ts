@@ -112,7 +112,8 @@ export class Planning {
   }
 }
 
-function deviceOf(nodeId: NodeId, facts: NodeFacts): Device {
+/** A machine as the planner sees it. */
+export function deviceOf(nodeId: NodeId, facts: NodeFacts): Device {
   return {
     nodeId, deviceId: facts.deviceId, cores: facts.cores, budgetBytes: facts.budgetBytes, unheard: facts.unheard,
     ...(facts.weightBytesPerSecond === undefined ? {} : { weightBytesPerSecond: facts.weightBytesPerSecond }),

@@ -3,7 +3,6 @@
  * model does not fit any more. A plan is in force only under the term in force.
  */
 import { sameEpoch } from "../../core/ids.js";
-import type { NodeFacts } from "../membership/facts.js";
 import { type Member, isLive } from "../membership/member.js";
 import type { Plan } from "../planner/plan.js";
 import { isReady, missing } from "./readiness.js";
@@ -36,10 +35,14 @@ export class Plans {
     this.#hold(plan, now);
   }
 
-  /** The leader of the plan in force says in its facts that it has taken it back. */
-  takeBack(leader: Member, { planless }: NodeFacts): void {
-    const { plan } = this.#state;
-    if (planless && plan?.epoch.nodeId === leader.id && plan.version <= planless.upTo) this.#state.revoked = plan;
+  /**
+   * Whether the plan in force is one that its leader's facts say was taken back. Looked at after every change: the facts may have been
+   * learned under another leader, and count when the term returns to this one.
+   */
+  heedTakenBack(): void {
+    const { plan, factsOf } = this.#state;
+    const planless = plan && factsOf(plan.epoch.nodeId)?.facts?.planless;
+    if (planless && plan.version <= planless.upTo) this.#state.revoked = plan;
   }
 
   /** If this node leads: plans, when there is a reason to. */

@@ -131,7 +131,6 @@ export class Receiver {
 
   #learn(member: Member, incarnation: number, facts: NodeFacts, now: number): void {
     if (!this.#state.membership.learn(member, incarnation, facts, now)) return;
-    this.#plans.takeBack(member, facts);
     this.#state.moved();
   }
 

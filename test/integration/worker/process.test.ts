@@ -96,11 +96,11 @@ describe("a running worker", () => {
     call.on("data", (failure: PassFailure) => { failures.push(failure); });
     call.on("error", () => undefined);
     const width = (JSON.parse(await readFile(join(model, "config.json"), "utf8")) as { readonly hidden_size: number }).hidden_size;
-    const frames: Omit<Frame, "stepSeq">[] = [
+    const frames: Omit<Frame, "stepSeq" | "run" | "place">[] = [
       { ...base, hidden: Buffer.alloc(3) }, { ...base, hidden: Buffer.alloc(0) }, { ...base, hidden: Buffer.alloc(1 << 20) }, { ...base, hidden: Buffer.alloc(width * 4, 0xff) },
       { ...base, epoch: epochOf(1), hidden: Buffer.alloc(width * 4) }, { ...base, planVersion: 9, hidden: Buffer.alloc(width * 4) }, { ...base, spans: [span(0, 100, [0], true)], hidden: Buffer.alloc(width * 4) },
     ];
-    for (const [i, frame] of frames.entries()) call.write({ ...frame, stepSeq: i + 1 });
+    for (const [i, frame] of frames.entries()) call.write({ ...frame, run: 1, place: i < 4 ? i + 1 : 5, stepSeq: i + 1 });
     await until("every frame is refused", () => failures.length === frames.length);
     expect(failures.toSorted((a, b) => a.stepSeq - b.stepSeq).map(({ errorCode }) => errorCode)).toEqual(["invalid_value", "invalid_value", "invalid_value", "engine_failed", "stale_epoch", "not_ready", "stage_lost"]);
     expect(failures.find(({ stepSeq }) => stepSeq === 4)?.error).toMatch(/rank 1/);

@@ -1,7 +1,10 @@
 /** Stages over two and three workers give the bits of one; and what a broken ring does. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { insecureTransport } from "../../../src/core/transport.js";
+import { rawWorkerClient } from "../../../src/core/worker-client.js";
+import type { CacheOp, PassFailure } from "../../../src/core/worker-protocol.js";
 import { until } from "../../support/wait.js";
-import { Driver, WorkerProcess, generateAhead, layerCount, loadRequest, loadRing, open, someTokens, span, succeeded, tiny } from "./support.js";
+import { Driver, WorkerProcess, epochOf, generateAhead, layerCount, loadRequest, loadRing, open, someTokens, span, succeeded, tiny } from "./support.js";
 
 const model = tiny("llama-8bit-rope3");
 const vocabSize = 512;
@@ -111,6 +114,31 @@ describe("a ring of workers", () => {
   });
 });
 
+describe("a rank behind rank 0", () => {
+  it("computes frames of the run that began last only, in order, whatever connection they come by", async () => {
+    const [first, second] = await Promise.all([WorkerProcess.start(), WorkerProcess.start()]);
+    try {
+      await loadRing([first, second], model);
+      const drops: readonly CacheOp[] = [{ op: "drop", drop: { slot: 0 } }];
+      const clients = [0, 1].map(() => rawWorkerClient(second.address, "", insecureTransport));
+      const [older, younger] = clients.map((client) => client.pass());
+      const refused: number[] = [];
+      for (const call of [older, younger]) call?.on("data", (failure: PassFailure) => { expect(failure.errorCode).toBe("stage_lost"); refused.push(failure.stepSeq); }).on("error", () => undefined);
+      const send = (call: typeof older, run: number, place: number) => { call?.write({ epoch: epochOf(1), planVersion: 1, run, place, stepSeq: run * 100 + place, ops: drops, spans: [], hidden: new Uint8Array(0), times: [] }); };
+      send(older, 1, 1);
+      send(older, 1, 3);
+      await until("the gap is noticed", () => refused.includes(103) || undefined);
+      send(younger, 2, 1);
+      send(younger, 2, 3);
+      await until("the younger run has begun", () => refused.includes(203) || undefined);
+      send(older, 1, 2);
+      await until("the older run is over", () => refused.includes(102) || undefined);
+      expect(refused).toEqual([103, 203, 102]);
+      for (const client of clients) client.close();
+    } finally { await Promise.all([first.clean(), second.clean()]); }
+  });
+});
+
 describe("a broken ring", () => {
   const workers: WorkerProcess[] = [];
   afterEach(async () => { await Promise.all(workers.splice(0).map((worker) => worker.clean())); });
@@ -130,8 +158,11 @@ describe("a broken ring", () => {
     const successor = await WorkerProcess.start({ home: third.home, port: third.port });
     workers.push(successor);
     await loadRing([first, second, successor], model);
+    const after = await driver.step([open(0, prompt)], [span(0, 0, prompt, true)]);
+    expect(after.errorCode).toBe("stage_lost");
     const again = await until("the ring computes again", async () => {
-      try { return await driver.generate(0, prompt, 4); } catch { return undefined; }
+      const successive = new Driver(first.client);
+      try { return await successive.generate(0, prompt, 4); } catch { return undefined; } finally { successive.close(); }
     });
     expect(again).toEqual(undisturbed);
     driver.close();

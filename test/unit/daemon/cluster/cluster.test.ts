@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Heartbeat, PROTOCOL } from "../../../../src/daemon/cluster/messages.js";
+import { plannerDefaults } from "../../../../src/daemon/planner/plan.js";
+import { planRing } from "../../../../src/daemon/planner/planner.js";
 import { TestNode, facts, id, localFacts, model, worker } from "./make.js";
 
 const heartbeat = (seq: number, change: Partial<Heartbeat> = {}): Heartbeat => ({
@@ -7,9 +9,9 @@ const heartbeat = (seq: number, change: Partial<Heartbeat> = {}): Heartbeat => (
 });
 
 /** A peer that hears everything and says so. */
-function meet(node: TestNode, seq: number, change: Partial<Heartbeat> = {}): void {
+function meet(node: TestNode, seq: number, change: Partial<Heartbeat> = {}, from = "b"): void {
   const heard = Math.max(0, ...node.sent.map((message) => message.seq));
-  node.put({ kind: "message", from: id("b"), message: heartbeat(seq, { rows: [{ id: id("a"), incarnation: node.view().incarnation, seq: heard, ageMs: 0, state: "alive", hops: 0, factsVersion: 0 }], wallMs: node.wallMs, ...change }) });
+  node.put({ kind: "message", from: id(from), message: heartbeat(seq, { rows: [{ id: id("a"), incarnation: node.view().incarnation, seq: heard, ageMs: 0, state: "alive", hops: 0, factsVersion: 0 }], wallMs: node.wallMs, ...change }) });
 }
 
 describe("a node alone", () => {
@@ -105,6 +107,23 @@ describe("a node and a peer", () => {
     const epoch = { counter: 3, nodeId: id("b") };
     for (let round = 1; round < 10; round += 1) { meet(node, round, { leads: epoch }); node.pass(500); }
     expect(node.view()).toMatchObject({ role: "follower", leader: id("b"), epoch });
+  });
+
+  it("remembers that a leader took its plan back, also when it heard so under another leader", () => {
+    const node = new TestNode();
+    const first = { counter: 3, nodeId: id("b") };
+    const ring = planRing(model, [{ nodeId: id("b"), deviceId: "mini2", cores: 8, budgetBytes: 8e9, workerAddresses: ["mini2:50051"], unheard: [] }], plannerDefaults, new Map());
+    if (!ring.fits) throw new Error(ring.reason);
+    for (let round = 1; round < 6; round += 1) { meet(node, round, { leads: first }); node.pass(500); }
+    node.put({ kind: "message", from: id("b"), message: { type: "plan", clusterId: "cluster", clusterName: "home", protocol: PROTOCOL, incarnation: 1, seq: 6, plan: { ...ring.ring, epoch: first, version: 1, model, why: "test" } } });
+    expect(node.view().plan?.version).toBe(1);
+    const other = (seq: number) => { meet(node, seq, { leads: { counter: 4, nodeId: id("c") }, facts: facts("mini3") }, "c"); };
+    for (let round = 1; round < 4; round += 1) { other(round); meet(node, 6 + round, { leads: first }); node.pass(500); }
+    expect(node.view().leader).toBe(id("c"));
+    meet(node, 10, { leads: first, factsVersion: 2, facts: facts("mini2", { version: 2, planless: { why: "46 MB short", upTo: 1 } }) });
+    for (let round = 11; round < 30; round += 1) { meet(node, round, { leads: first, factsVersion: 2 }); node.pass(500); }
+    expect(node.view()).toMatchObject({ leader: id("b"), plan: undefined, notReady: ["46 MB short"] });
+    expect(node.codes()).toContain("model_does_not_fit");
   });
 
   it("does not mistake a peer that cannot hear it for a member", () => {
