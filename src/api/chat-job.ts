@@ -1,8 +1,8 @@
 /** A conversation to be answered, from whatever protocol it came, as the work it asks for. */
 import type { AnswerRequest } from "./answer.js";
 import { type AnswerParser, chatPrompt, type Conversation } from "./chat-prompt.js";
-import { newSeed } from "./ids.js";
 import { answerTokensMax } from "./models.js";
+import type { Identity } from "./reattach/frame.js";
 import { samplingParams } from "./sampling.js";
 import type { SamplingFields } from "./schemas/sampling.js";
 import type { ServedModel } from "./served-model.js";
@@ -36,12 +36,13 @@ export interface ChatJob {
 
 /**
  * @param id unique for this request: the generator refuses doubles
+ * @param identity names what is in the answer, and has the seed of a request that names none
  * @throws MinidError for what a schema cannot see: prompt too long, tokens outside the vocabulary, a tool that is not there
  */
-export function chatJob(model: ServedModel, wish: ChatWish, id: string): ChatJob {
+export function chatJob(model: ServedModel, wish: ChatWish, id: string, identity: Identity): ChatJob {
   const { tokenizer, stopTokens, defaults } = model.assistant;
   const { conversation, sampling, stops, topLogprobs } = wish;
-  const prompt = chatPrompt(model, conversation);
+  const prompt = chatPrompt(model, conversation, identity.newId);
   return {
     model,
     choices: wish.choices,
@@ -58,7 +59,7 @@ export function chatJob(model: ServedModel, wish: ChatWish, id: string): ChatJob
         prompt: prompt.tokens,
         emitted: [],
         sampling: {
-          ...samplingParams(sampling, { vocabSize: tokenizer.vocabSize, defaults }, newSeed()),
+          ...samplingParams(sampling, { vocabSize: tokenizer.vocabSize, defaults }, identity.seed),
           ...(topLogprobs !== undefined && { topLogprobs }),
           ...(prompt.grammar !== undefined && { grammar: prompt.grammar }),
         },

@@ -2,13 +2,11 @@
  * A conversation, with its tools, as prompt tokens; and how the answer to them is to be read. What every chat protocol
  * (chat completions, responses, messages) turns its request into.
  */
-import { randomBytes } from "node:crypto";
 import { MinidError } from "../core/errors.js";
 import type { ChatMessage } from "../model/chat-template.js";
 import type { GrammarPart } from "../model/grammar/grammar.js";
 import type { StreamDecoder } from "../model/stream-decoder.js";
 import type { Tokenizer } from "../model/tokenizer.js";
-import { newId } from "./ids.js";
 import { requireTemplate } from "./models.js";
 import { type OutputParser, plainText } from "./output/delta.js";
 import { ReasoningParser } from "./output/reasoning.js";
@@ -46,8 +44,8 @@ export interface ChatPrompt {
 /** A parser that may know of tool calls. */
 export type AnswerParser = OutputParser & { readonly completeCalls: number };
 
-/** @throws MinidError invalid_value for a tool choice that names no tool, or for a conversation the template refuses */
-export function chatPrompt(model: ServedModel, conversation: Conversation): ChatPrompt {
+/** @param newId names the calls. @throws MinidError invalid_value for a tool choice that names no tool, or for a conversation the template refuses */
+export function chatPrompt(model: ServedModel, conversation: Conversation, newId: (prefix: string) => string): ChatPrompt {
   const { tokenizer } = model.assistant;
   const template = requireTemplate(model);
   const tools = offeredTools(conversation);
@@ -61,7 +59,7 @@ export function chatPrompt(model: ServedModel, conversation: Conversation): Chat
     tokens: tokenizer.encode(text, false),
     // Some families announce calls with special tokens, which would otherwise leave no text.
     newDecoder: () => tokenizer.streamDecoder({ keepSpecial: format !== undefined && format !== "hermes" }),
-    newParser: () => answerParser(format, thinking),
+    newParser: () => answerParser(format, thinking, newId),
     grammar: answerGrammar(model, conversation, { tools, format, thinking }),
   };
 }
@@ -93,8 +91,8 @@ function answerGrammar(model: ServedModel, { shape, toolChoice, parallelCalls = 
   return finishedGrammar(root, stopTokens, markerToken === undefined ? [] : [markerToken], shape?.param ?? "tools");
 }
 
-function answerParser(format: ToolFormatName | undefined, thinking: Thinking): AnswerParser {
-  const calls = format === undefined ? undefined : new ToolCallParser(format, () => newCallId(format));
+function answerParser(format: ToolFormatName | undefined, thinking: Thinking, newId: (prefix: string) => string): AnswerParser {
+  const calls = format === undefined ? undefined : new ToolCallParser(format, () => callId(format, newId));
   const answer = calls ?? plainText;
   const parser = thinking === "none" ? answer : new ReasoningParser(thinking === "begun", answer);
   return {
@@ -105,7 +103,7 @@ function answerParser(format: ToolFormatName | undefined, thinking: Thinking): A
 }
 
 /** Mistral's templates insist on nine letters and digits. */
-const newCallId = (format: ToolFormatName): string => format === "mistral" ? randomBytes(8).toString("hex").slice(0, 9) : newId("call_");
+const callId = (format: ToolFormatName, newId: (prefix: string) => string): string => format === "mistral" ? newId("").slice(0, 9) : newId("call_");
 
 /** The tools that the model may use: none, all, or the one that the choice names. */
 function offeredTools({ tools, toolChoice }: Conversation): readonly Tool[] {

@@ -27,7 +27,7 @@ export async function* chatSteps(run: Run, job: ChatJob): AsyncGenerator<ChatSte
     parsers.set(choice, parser);
     return run.answer({ ...choiceRequest(job.answer, choice), ...(job.oneCall && { over: () => parser.completeCalls > 0 }) });
   };
-  for await (const { choice, piece } of choices(job.choices, start)) {
+  for await (const { choice, piece } of choices(job.choices, start, run.interleave)) {
     const parser = parsers.get(choice)!;
     const deltas = piece.kind === "text" ? parser.push(piece.text) : parser.end();
     if (deltas.some((delta) => delta.kind === "call")) called.add(choice);

@@ -2,6 +2,9 @@
 import type { AnswerPiece, AnswerRequest } from "./answer.js";
 import { seedWithin } from "./sampling.js";
 
+/** Several sources as one, with each item's source. @throws whatever a failing source throws */
+export type Interleave = <T>(iterators: readonly AsyncIterator<T>[]) => AsyncGenerator<{ readonly index: number; readonly item: T }>;
+
 export interface ChoicePiece { readonly choice: number; readonly piece: AnswerPiece }
 
 /** 2^53 times the golden ratio's fraction: neighbouring seeds of two requests do not meet. */
@@ -18,9 +21,10 @@ export function choiceRequest(request: AnswerRequest, choice: number): AnswerReq
 /**
  * The first choice begins alone, the others when it has its first token: then the prompt is in the cache, and they share it.
  * @param start begins the answer of that choice; called once for each
+ * @param interleave how the choices' pieces are put in a row
  * @throws whatever the first failing choice throws; leaving the iteration leaves all of them
  */
-export async function* choices(count: number, start: (choice: number) => AsyncIterable<AnswerPiece>): AsyncGenerator<ChoicePiece> {
+export async function* choices(count: number, start: (choice: number) => AsyncIterable<AnswerPiece>, interleave: Interleave): AsyncGenerator<ChoicePiece> {
   const first = start(0)[Symbol.asyncIterator]();
   const running = [first];
   try {
@@ -32,7 +36,7 @@ export async function* choices(count: number, start: (choice: number) => AsyncIt
     }
     if (count === 1) return;
     for (let choice = 1; choice < count; choice += 1) running.push(start(choice)[Symbol.asyncIterator]());
-    for await (const { index: choice, item: piece } of merged(running)) yield { choice, piece };
+    for await (const { index: choice, item: piece } of interleave(running)) yield { choice, piece };
   } finally {
     for (const iterator of running) iterator.return?.().catch(() => {});
   }
@@ -64,4 +68,27 @@ export async function* merged<T>(iterators: readonly AsyncIterator<T>[]): AsyncG
     await new Promise<void>((resolve) => { wake = resolve; });
   }
   await Promise.all(pulls);
+}
+
+/**
+ * One item of each source in turn, for as long as it has any: the order depends on the items alone, not on when they come. All
+ * sources are at work at once. @throws whatever the first failing source throws
+ */
+export async function* inTurn<T>(iterators: readonly AsyncIterator<T>[]): AsyncGenerator<{ readonly index: number; readonly item: T }> {
+  const pull = (iterator: AsyncIterator<T>) => iterator.next().then((result) => ({ result }), (thrown: unknown) => ({ thrown }));
+  let open = iterators.map((iterator, index) => ({ index, iterator, next: pull(iterator) }));
+  while (open.length > 0) {
+    const ended = new Set<number>();
+    for (const source of open) {
+      const next = await source.next;
+      if ("thrown" in next) throw next.thrown;
+      if (next.result.done === true) {
+        ended.add(source.index);
+        continue;
+      }
+      source.next = pull(source.iterator);
+      yield { index: source.index, item: next.result.value };
+    }
+    open = open.filter(({ index }) => !ended.has(index));
+  }
 }

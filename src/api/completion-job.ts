@@ -1,7 +1,6 @@
 /** A completion request, checked, as the work it asks for. */
 import { MinidError } from "../core/errors.js";
 import type { AnswerRequest } from "./answer.js";
-import { newSeed } from "./ids.js";
 import { limits } from "./options.js";
 import { answerTokensMax, checkPromptTokens, requireModel } from "./models.js";
 import { samplingParams, stopStrings } from "./sampling.js";
@@ -25,8 +24,8 @@ export interface CompletionJob {
   readonly logprobs: boolean;
 }
 
-/** @throws MinidError */
-export function completionJob(models: ModelDirectory, request: CompletionRequest, id: string): CompletionJob {
+/** @param randomSeed of a request that names none. @throws MinidError */
+export function completionJob(models: ModelDirectory, request: CompletionRequest, id: string, randomSeed: number): CompletionJob {
   const model = requireModel(models, request.model);
   const { tokenizer, stopTokens, defaults } = model.assistant;
   const n = request.n ?? 1;
@@ -39,7 +38,7 @@ export function completionJob(models: ModelDirectory, request: CompletionRequest
   const prompts = promptsOf(request.prompt).map((prompt) => typeof prompt === "string" ? tokenizer.encode(prompt, true) : prompt);
   const shape = wantedShape(request.response_format, request.structured_outputs);
   const grammar = shape && shapeGrammar(shape, stopTokens);
-  const sampling = samplingParams(request, { vocabSize: tokenizer.vocabSize, defaults }, newSeed());
+  const sampling = samplingParams(request, { vocabSize: tokenizer.vocabSize, defaults }, randomSeed);
   const answers = prompts.map((prompt, index): AnswerRequest => {
     checkPromptTokens(prompt, tokenizer.vocabSize, "prompt");
     return {

@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import type { Clock } from "../core/clock.js";
 import type { Log } from "../core/log.js";
+import type { SharedAnswers } from "../daemon/answers/shared-answers.js";
 import type { Generator } from "../daemon/inference/generate.js";
 import type { KeyDirectory } from "../daemon/security/api-keys.js";
 import type { RequestObserver } from "./observer.js";
@@ -17,6 +18,8 @@ export interface ApiDeps {
   readonly status: StatusSource;
   readonly log: Log;
   readonly clock?: Clock;
+  /** Default: of this process alone. */
+  readonly answers?: SharedAnswers;
   readonly observer?: RequestObserver;
   /** The cluster's API keys; without them nobody is let in from another machine. */
   readonly keys?: KeyDirectory;

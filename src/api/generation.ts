@@ -10,7 +10,10 @@ import { requestDeadlineMs } from "./deadline.js";
 import type { RouteContext } from "./deps.js";
 import { embeddingOf } from "./embeddings.js";
 import { publicError } from "./error-response.js";
+import { type Interleave, inTurn, merged } from "./choices.js";
 import { type Tally, timed } from "./observer.js";
+import type { EventChain } from "./reattach/event-chain.js";
+import type { AnswerFrame } from "./reattach/frame.js";
 import { openScope } from "./request-scope.js";
 import { SseStream, type ErrorEvent } from "./sse.js";
 
@@ -19,12 +22,18 @@ export interface Run {
   answer(request: AnswerRequest): AsyncIterable<AnswerPiece>;
   /** The embedding of a request with `pooling`, under the same deadline. */
   embed(request: GenerateRequest): Promise<readonly number[]>;
+  /** How the pieces of several answers are put in a row. */
+  readonly interleave: Interleave;
 }
 
 export interface GenerationCall {
   readonly endpoint: string;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
+  /** Of an answer in tokens. */
+  readonly frame?: AnswerFrame;
+  /** Of a stream that can be continued. */
+  readonly chain?: EventChain | undefined;
 }
 
 /** The whole answer as one JSON object. */
@@ -38,7 +47,7 @@ export async function respondStream(
   context: RouteContext, call: GenerationCall, work: (run: Run, stream: SseStream) => Promise<void>, errorEvent?: ErrorEvent,
 ): Promise<FastifyReply> {
   const { keepAliveMs, streamBufferBytesMax: bufferBytesMax, streamFlushTimeoutMs: flushTimeoutMs } = context.options;
-  const stream = new SseStream(call.reply, { keepAliveMs, bufferBytesMax, flushTimeoutMs });
+  const stream = new SseStream(call.reply, { keepAliveMs, bufferBytesMax, flushTimeoutMs }, call.chain);
   try {
     await within(context, call, (run) => work(run, stream));
   } catch (thrown) {
@@ -51,15 +60,19 @@ export async function respondStream(
   return call.reply;
 }
 
-async function within(context: RouteContext, { endpoint, request, reply }: GenerationCall, work: (run: Run) => Promise<void>): Promise<void> {
-  const { clock, observer, generator } = context;
+async function within(context: RouteContext, { endpoint, request, reply, frame }: GenerationCall, work: (run: Run) => Promise<void>): Promise<void> {
+  const { clock, observer } = context;
+  const turn = frame?.turn;
+  const generator = turn?.generator(context.generator) ?? context.generator;
   const startedMs = clock.now();
   const deadlineMs = requestDeadlineMs(request.headers["timeout"], context.options.requestTimeoutMs);
-  const scope = openScope(reply, deadlineMs);
+  const scope = openScope(reply, deadlineMs, turn?.signal);
   const tally: Tally = { promptTokens: 0, completionTokens: 0, firstTokenSeconds: undefined, reasons: [] };
   const report = (code: ErrorCode | "ok") => observer.finished({ endpoint, requestId: request.id, code, seconds: (clock.now() - startedMs) / 1000, ...tally });
   const leftMs = () => Math.max(1, Math.round(deadlineMs - (clock.now() - startedMs)));
   const run: Run = {
+    // An answer that can be continued elsewhere has its pieces in one order only.
+    interleave: turn ? inTurn : merged,
     answer(asked) {
       tally.promptTokens += asked.generate.prompt.length;
       const pieces = answer(generator, { ...asked, generate: { ...asked.generate, deadlineMs: leftMs() } }, scope.signal);
@@ -80,5 +93,6 @@ async function within(context: RouteContext, { endpoint, request, reply }: Gener
     throw thrown;
   } finally {
     scope.close();
+    turn?.end();
   }
 }

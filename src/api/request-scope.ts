@@ -1,6 +1,6 @@
 /**
- * The life of one client request as one AbortSignal: it ends when the client goes away, when the deadline passes or when the
- * handler is done, whichever is first. The signal's reason is the MinidError that tells which.
+ * The life of one client request as one AbortSignal: it ends when the client goes away, when the deadline passes, when another
+ * connection takes the answer over or when the handler is done, whichever is first. The signal's reason is the MinidError that tells which.
  */
 import { setMaxListeners } from "node:events";
 import type { FastifyReply } from "fastify";
@@ -12,10 +12,14 @@ export interface RequestScope {
   close(): void;
 }
 
-export function openScope(reply: FastifyReply, deadlineMs: number): RequestScope {
+/** @param superseded aborted, with a MinidError, when another connection takes the answer over. */
+export function openScope(reply: FastifyReply, deadlineMs: number, superseded?: AbortSignal): RequestScope {
   const controller = new AbortController();
   // Every choice and every input of the request listens to it.
   setMaxListeners(0, controller.signal);
+  const onSuperseded = () => controller.abort(superseded?.reason);
+  superseded?.addEventListener("abort", onSuperseded, { once: true });
+  if (superseded?.aborted) onSuperseded();
   const onClose = () => { if (!reply.raw.writableFinished) controller.abort(new MinidError("cancelled", "The client went away.")); };
   const timer = setTimeout(() => {
     controller.abort(new MinidError("deadline_exceeded", `The answer was not complete within ${deadlineMs / 1000} s, the request's deadline.`));
@@ -28,6 +32,7 @@ export function openScope(reply: FastifyReply, deadlineMs: number): RequestScope
     close() {
       clearTimeout(timer);
       reply.raw.off("close", onClose);
+      superseded?.removeEventListener("abort", onSuperseded);
       controller.abort(new MinidError("cancelled", "The request is over."));
     },
   };

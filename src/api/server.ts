@@ -5,6 +5,7 @@
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { systemClock } from "../core/clock.js";
 import { MinidError } from "../core/errors.js";
+import { ownAnswers } from "../daemon/answers/shared-answers.js";
 import type { KeyDirectory } from "../daemon/security/api-keys.js";
 import { guardAccess } from "./access/guard.js";
 import type { ApiDeps, RouteContext } from "./deps.js";
@@ -33,7 +34,7 @@ const noKeys: KeyDirectory = { find: () => undefined };
 const noActions: AdminActions = { drain: () => { throw new MinidError("not_found", "This server has no agent to give orders to."); } };
 
 export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
-  const context: RouteContext = { clock: systemClock, observer: noObserver, keys: noKeys, admin: noActions, homeConnections: new WeakSet(), ...deps, options: { ...apiDefaults, ...options } };
+  const context: RouteContext = { clock: systemClock, observer: noObserver, answers: ownAnswers(deps.clock ?? systemClock), keys: noKeys, admin: noActions, homeConnections: new WeakSet(), ...deps, options: { ...apiDefaults, ...options } };
   const { bodyBytesMax, receiveTimeoutMs } = context.options;
   const sendError = (thrown: unknown, id: string, reply: FastifyReply) => {
     const error = publicError(thrown, id, context.log);

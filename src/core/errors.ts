@@ -54,6 +54,9 @@ export const catalogue = {
   method_not_allowed: entry(405, "invalid_request_error", GrpcStatus.unimplemented, false, "That address does not take this HTTP method.", "Use the method that the Allow header names."),
   invalid_api_key: entry(401, "authentication_error", GrpcStatus.unauthenticated, false, "From another machine an API key is needed, and none came, or one that is unknown, revoked or expired.", "Send Authorization: Bearer KEY with a key that `minid key create` made."),
   insufficient_scope: entry(403, "permission_error", GrpcStatus.permissionDenied, false, "The API key is for something else than what the request asks for.", "Use a key with the scope that the message names."),
+  idempotency_key_reused: entry(422, "invalid_request_error", GrpcStatus.failedPrecondition, false, "The Idempotency-Key was used for a different request.", "Send the same body as before, or a new key."),
+  superseded: entry(409, "invalid_request_error", GrpcStatus.aborted, false, "Another connection took this answer over.", "Read on there: one connection at a time gets an answer with an Idempotency-Key."),
+  answer_diverged: entry(409, "server_error", GrpcStatus.dataLoss, false, "The answer cannot be continued exactly where the client left off.", "Ask again with a new Idempotency-Key."),
   // --- capacity and time
   queue_full: entry(429, "rate_limit_error", GrpcStatus.resourceExhausted, true, "More requests are waiting than the queue holds.", "Wait for the time that Retry-After gives, then try again."),
   deadline_exceeded: entry(504, "server_error", GrpcStatus.deadlineExceeded, true, "The request's deadline passed before the answer was complete.", "Try again, or give it more time."),

@@ -23,6 +23,10 @@ import { Trust } from "../core/trust/trust.js";
 import { type Assistant, openAssistant } from "../model/assistant.js";
 import { openCheckpoint } from "../model/checkpoint.js";
 import { resolveModel } from "../model/store.js";
+import { defaultLedgerLimits } from "./answers/ledger.js";
+import { MemberAnswers } from "./answers/peers.js";
+import { serveAnswers } from "./answers/service.js";
+import { SharedAnswers } from "./answers/shared-answers.js";
 import { ClusterCore } from "./cluster/cluster.js";
 import { clusterDefaults } from "./cluster/contract.js";
 import { deliverHandler } from "./cluster/deliver-service.js";
@@ -211,6 +215,14 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     });
     life.onStop("introducer", () => introducer.stop());
 
+    // --- answers that can be asked for again elsewhere
+    const memberAnswers = new MemberAnswers(transport, () => clusterDriver.view());
+    const answers = new SharedAnswers({
+      self: trust.nodeId, clock, peers: memberAnswers,
+      limits: { ...defaultLedgerLimits, keepMs: config.idempotency_keep_ms, recordsMax: config.idempotency_keys_max },
+    });
+    life.onStop("answers", () => { answers.stop(); memberAnswers.close(); });
+
     // --- the agents' port
     const server = new grpc.Server({ "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20, "grpc.enable_channelz": 0 });
     server.addService(agentServices().Agent.service, {
@@ -221,6 +233,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       }),
     });
     serveTrustExchange(server, trust);
+    serveAnswers(server, answers);
     const admission = createAdmissionServer({
       trust, log, clock,
       peers: () => clusterDriver.view().members.flatMap((member) => member.agentAddresses),
@@ -240,7 +253,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     const model = servedModel(place.id, assistant, config, version, clock);
     const homeConnections = new WeakSet<Socket>();
     const http = createServer({
-      generator: resuming, log, clock, observer: metrics,
+      generator: resuming, log, clock, answers, observer: metrics,
       models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
       status: snapshotStatusSource(status, (accept) => metrics.expose(accept)),
       keys: trustedKeys(trust, clock), homeConnections,

@@ -1,6 +1,5 @@
 /** The output of a response, item by item, out of an answer's deltas; and the events that tell it while it grows. */
 import { unreachable } from "../../core/invariant.js";
-import { newId } from "../ids.js";
 import type { Delta } from "../output/delta.js";
 
 export type Emit = (event: { readonly type: string; readonly [field: string]: unknown }) => void;
@@ -9,18 +8,22 @@ interface Item { readonly type: "message" | "reasoning" | "function_call"; reado
 
 export class ResponseOutput {
   readonly #emit: Emit;
+  readonly #newId: (prefix: string) => string;
   readonly #items: Item[] = [];
   #open = false;
 
   /** @param emit gets every event of the items; a whole response has no use for them */
-  constructor(emit: Emit) { this.#emit = emit; }
+  constructor(emit: Emit, newId: (prefix: string) => string) {
+    this.#emit = emit;
+    this.#newId = newId;
+  }
 
   add(deltas: readonly Delta[]): void {
     for (const delta of deltas) {
       switch (delta.kind) {
         case "content": this.#text("message", delta.text); break;
         case "reasoning": this.#text("reasoning", delta.text); break;
-        case "call": this.#begin({ type: "function_call", id: newId("fc_"), text: "", callId: delta.id, name: delta.name }); break;
+        case "call": this.#begin({ type: "function_call", id: this.#newId("fc_"), text: "", callId: delta.id, name: delta.name }); break;
         case "arguments": this.#more(delta.text); break;
         default: unreachable(delta);
       }
@@ -44,7 +47,7 @@ export class ResponseOutput {
   }
 
   #text(type: "message" | "reasoning", text: string): void {
-    if (!this.#open || this.#items.at(-1)?.type !== type) this.#begin({ type, id: newId(type === "message" ? "msg_" : "rs_"), text: "", callId: "", name: "" });
+    if (!this.#open || this.#items.at(-1)?.type !== type) this.#begin({ type, id: this.#newId(type === "message" ? "msg_" : "rs_"), text: "", callId: "", name: "" });
     this.#more(text);
   }
 

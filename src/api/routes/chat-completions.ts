@@ -10,9 +10,9 @@ import { ChatChunks, chatCompletion, type ChatHead, deltaObject } from "../chat-
 import { type ChatFinish, chatSteps, totalUsage } from "../chat-steps.js";
 import type { RouteContext } from "../deps.js";
 import { respondStream, respondWhole, type Run } from "../generation.js";
-import { newId } from "../ids.js";
 import { chatLogprobs } from "../logprobs.js";
 import { requireModel } from "../models.js";
+import { openFrame } from "../reattach/frame.js";
 import { chatRequestSchema } from "../schemas/chat.js";
 import type { SseStream } from "../sse.js";
 import { validate } from "../validate.js";
@@ -20,12 +20,15 @@ import { validate } from "../validate.js";
 const endpoint = "/v1/chat/completions";
 
 export function chatCompletionsRoute(server: FastifyInstance, context: RouteContext): void {
-  server.post(endpoint, (request, reply) => {
+  server.post(endpoint, async (request, reply) => {
     const body = validate(chatRequestSchema, request.body);
-    const id = newId("chatcmpl-");
-    const job = chatJob(requireModel(context.models, body.model), chatWish(body), id);
-    const head: ChatHead = { id, created: Math.floor(context.clock.wallMs() / 1000), model: job.model.id, system_fingerprint: job.model.fingerprint };
-    const call = { endpoint, request, reply };
+    const model = requireModel(context.models, body.model);
+    const frame = await openFrame(context, endpoint, request, reply);
+    const id = frame.identity.newId("chatcmpl-");
+    const job = chatJob(model, chatWish(body), id, frame.identity);
+    const begun = frame.begin(model.fingerprint);
+    const head: ChatHead = { id, created: begun.created, model: model.id, system_fingerprint: begun.fingerprint };
+    const call = { endpoint, request, reply, frame, chain: frame.chain(id, begun) };
     if (!body.stream) return respondWhole(context, call, (run) => whole(run, job, head));
     const chunks = new ChatChunks(head, body.stream_options?.include_usage === true);
     return respondStream(context, call, (run, stream) => sendChunks(run, job, chunks, stream));

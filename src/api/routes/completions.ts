@@ -4,12 +4,12 @@ import { invariant } from "../../core/invariant.js";
 import type { GeneratedToken } from "../../daemon/inference/generate.js";
 import type { AnswerUsage } from "../answer.js";
 import { type ChatHead, usageObject } from "../chat-objects.js";
-import { type ChoicePiece, choiceRequest, choices, merged } from "../choices.js";
+import { type ChoicePiece, choiceRequest, choices } from "../choices.js";
 import { type CompletionJob, completionJob } from "../completion-job.js";
 import { completionLogprobs } from "../completion-logprobs.js";
 import type { RouteContext } from "../deps.js";
 import { respondStream, respondWhole, type Run } from "../generation.js";
-import { newId } from "../ids.js";
+import { openFrame } from "../reattach/frame.js";
 import { completionRequestSchema } from "../schemas/completion.js";
 import type { SseStream } from "../sse.js";
 import { validate } from "../validate.js";
@@ -17,12 +17,14 @@ import { validate } from "../validate.js";
 const endpoint = "/v1/completions";
 
 export function completionsRoute(server: FastifyInstance, context: RouteContext): void {
-  server.post(endpoint, (request, reply) => {
+  server.post(endpoint, async (request, reply) => {
     const body = validate(completionRequestSchema, request.body);
-    const id = newId("cmpl-");
-    const job = completionJob(context.models, body, id);
-    const head: ChatHead = { id, created: Math.floor(context.clock.wallMs() / 1000), model: job.model.id, system_fingerprint: job.model.fingerprint };
-    const call = { endpoint, request, reply };
+    const frame = await openFrame(context, endpoint, request, reply);
+    const id = frame.identity.newId("cmpl-");
+    const job = completionJob(context.models, body, id, frame.identity.seed);
+    const begun = frame.begin(job.model.fingerprint);
+    const head: ChatHead = { id, created: begun.created, model: job.model.id, system_fingerprint: begun.fingerprint };
+    const call = { endpoint, request, reply, frame, chain: frame.chain(id, begun) };
     if (!body.stream) return respondWhole(context, call, (run) => whole(run, job, head));
     return respondStream(context, call, (run, stream) => sendChunks(run, job, head, stream, body.stream_options?.include_usage === true));
   });
@@ -30,7 +32,7 @@ export function completionsRoute(server: FastifyInstance, context: RouteContext)
 
 /** All choices of all prompts; `index` is the prompt's. */
 function pieces(run: Run, job: CompletionJob): AsyncIterable<{ readonly index: number; readonly item: ChoicePiece }> {
-  return merged(job.answers.map((answer) => choices(job.bestOf, (choice) => run.answer(choiceRequest(answer, choice)))));
+  return run.interleave(job.answers.map((answer) => choices(job.bestOf, (choice) => run.answer(choiceRequest(answer, choice)), run.interleave)));
 }
 
 async function whole(run: Run, job: CompletionJob, head: ChatHead): Promise<object> {

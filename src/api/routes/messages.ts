@@ -13,6 +13,7 @@ import { errorHeaders, publicError } from "../error-response.js";
 import { respondStream, respondWhole, type Run } from "../generation.js";
 import { newId } from "../ids.js";
 import { requireModel } from "../models.js";
+import { openFrame } from "../reattach/frame.js";
 import { countTokensSchema, messagesRequestSchema } from "../schemas/anthropic.js";
 import { validate } from "../validate.js";
 
@@ -24,11 +25,12 @@ export function messagesRoutes(server: FastifyInstance, context: RouteContext): 
     void reply.code(error.httpStatus).headers(errorHeaders(error)).send(anthropicErrorBody(error, request.id));
   };
 
-  server.post(endpoint, { errorHandler }, (request, reply) => {
+  server.post(endpoint, { errorHandler }, async (request, reply) => {
     reply.header("request-id", request.id);
     const body = validate(messagesRequestSchema, request.body);
     const model = requireModel(context.models, body.model);
-    const head: MessageHead = { id: newId("msg_"), model: model.id };
+    const frame = await openFrame(context, endpoint, request, reply);
+    const head: MessageHead = { id: frame.identity.newId("msg_"), model: model.id };
     const job = chatJob(model, {
       conversation: { ...anthropicConversation(body), shape: anthropicShape(body) },
       sampling: body,
@@ -37,8 +39,8 @@ export function messagesRoutes(server: FastifyInstance, context: RouteContext): 
       choices: 1,
       topLogprobs: undefined,
       param: "messages",
-    }, head.id);
-    const call = { endpoint, request, reply };
+    }, head.id, frame.identity);
+    const call = { endpoint, request, reply, frame, chain: frame.chain(head.id, frame.begin(model.fingerprint)) };
     if (!body.stream) return respondWhole(context, call, (run) => whole(run, job, head));
     return respondStream(context, call, async (run, stream) => {
       const events = new MessageEvents(stream, head, job.answer.generate.prompt.length);
@@ -52,7 +54,7 @@ export function messagesRoutes(server: FastifyInstance, context: RouteContext): 
 
   server.post(`${endpoint}/count_tokens`, { errorHandler }, (request) => {
     const body = validate(countTokensSchema, request.body);
-    return { input_tokens: chatPrompt(requireModel(context.models, body.model), anthropicConversation(body)).tokens.length };
+    return { input_tokens: chatPrompt(requireModel(context.models, body.model), anthropicConversation(body), newId).tokens.length };
   });
 }
 

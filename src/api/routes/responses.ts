@@ -6,8 +6,8 @@ import { type ChatJob, chatJob } from "../chat-job.js";
 import { chatSteps } from "../chat-steps.js";
 import type { RouteContext } from "../deps.js";
 import { respondStream, respondWhole, type Run } from "../generation.js";
-import { newId } from "../ids.js";
 import { requireModel } from "../models.js";
+import { type AnswerFrame, openFrame } from "../reattach/frame.js";
 import { inputMessages, responsesWish } from "../responses/conversation.js";
 import { type ResponseHead, responseObject } from "../responses/object.js";
 import { type Emit, ResponseOutput } from "../responses/output.js";
@@ -20,23 +20,27 @@ const endpoint = "/v1/responses";
 export function responsesRoutes(server: FastifyInstance, context: RouteContext): void {
   const store = new ResponseStore();
 
-  server.post(endpoint, (request, reply) => {
+  server.post(endpoint, async (request, reply) => {
     const body = validate(responsesRequestSchema, request.body);
-    const before = body.previous_response_id ? requireStored(store, body.previous_response_id, "previous_response_id").messages : [];
     const model = requireModel(context.models, body.model);
-    const head: ResponseHead = { id: newId("resp_"), createdAt: Math.floor(context.clock.wallMs() / 1000), model: model.id };
-    const job = chatJob(model, responsesWish(body, before), head.id);
+    const frame = await openFrame(context, endpoint, request, reply);
+    const before = earlier(store, body, frame);
+    const id = frame.identity.newId("resp_");
+    const job = chatJob(model, responsesWish(body, before), id, frame.identity);
+    const begun = frame.begin(model.fingerprint, before.length > 0 ? JSON.stringify(before) : undefined);
+    const head: ResponseHead = { id, createdAt: begun.created, model: model.id };
     const keep = (response: object, answer: ChatMessage) => {
       if (body.store !== false) store.put(head.id, { response, messages: [...before, ...inputMessages(body.input), answer] });
       return response;
     };
-    const call = { endpoint, request, reply };
-    if (!body.stream) return respondWhole(context, call, (run) => answered(run, { job, head, body, emit: () => {}, keep }));
+    const call = { endpoint, request, reply, frame, chain: frame.chain(id, begun) };
+    const work = { job, head, body, keep, newId: frame.identity.newId };
+    if (!body.stream) return respondWhole(context, call, (run) => answered(run, { ...work, emit: () => {} }));
     let sequence = 0;
     const numbered = (event: object) => ({ ...event, sequence_number: sequence++ });
     return respondStream(context, call, async (run, stream) => {
       const emit: Emit = (event) => stream.send(numbered(event), event.type);
-      const response = await answered(run, { job, head, body, emit, keep });
+      const response = await answered(run, { ...work, emit });
       const status = (response as { readonly status: string }).status;
       emit({ type: `response.${status}`, response });
       stream.end();
@@ -58,10 +62,11 @@ interface Work {
   readonly body: ResponsesRequest;
   readonly emit: Emit;
   readonly keep: (response: object, answer: ChatMessage) => object;
+  readonly newId: (prefix: string) => string;
 }
 
-async function answered(run: Run, { job, head, body, emit, keep }: Work): Promise<object> {
-  const output = new ResponseOutput(emit);
+async function answered(run: Run, { job, head, body, emit, keep, newId }: Work): Promise<object> {
+  const output = new ResponseOutput(emit, newId);
   let response: object = {};
   let begun = false;
   for await (const { deltas, finished } of chatSteps(run, job)) {
@@ -79,6 +84,13 @@ async function answered(run: Run, { job, head, body, emit, keep }: Work): Promis
     keep(response, { role: "assistant", content, ...(calls.length > 0 && { tool_calls: calls }) });
   }
   return response;
+}
+
+/** The conversation that the request goes on with: what this node stores, or what came with an answer that was begun elsewhere. */
+function earlier(store: ResponseStore, { previous_response_id: previous }: ResponsesRequest, { knownContext }: AnswerFrame): readonly ChatMessage[] {
+  if (!previous) return [];
+  if (knownContext !== undefined && !store.get(previous)) return JSON.parse(knownContext) as ChatMessage[];
+  return requireStored(store, previous, "previous_response_id").messages;
 }
 
 function requireStored(store: ResponseStore, id: string, param: string) {

@@ -69,6 +69,8 @@ export const table = {
   request_timeout_ms: number(ms(600_000, 100), "ms", "Deadline of a request that names none."),
   http_body_bytes_max: number(count(2 << 20, 1_024, 256 << 20), "bytes", "Largest request body."),
   sse_keepalive_ms: number(ms(5_000, 100), "ms", "Interval of the comments that keep a waiting stream's connection alive."),
+  idempotency_keep_ms: number(ms(600_000, 1_000), "ms", "How long an answer with an Idempotency-Key can be asked for again after it was last worked on."),
+  idempotency_keys_max: number(count(1_000, 1, 100_000), "", "Answers with an Idempotency-Key that this machine remembers; the oldest go first."),
   // failure detection
   heartbeat_interval_ms: number(ms(500, 20, 60_000), "ms", "Time between heartbeats."),
   suspect_after_ms: number(ms(2_000, 50, 600_000), "ms", "Silence after which a machine is suspected."),

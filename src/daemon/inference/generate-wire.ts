@@ -3,7 +3,7 @@ import type grpc from "@grpc/grpc-js";
 import { MinidError } from "../../core/errors.js";
 import type { Epoch } from "../../core/ids.js";
 import { loadProto } from "../../core/proto.js";
-import type { Sampling, TokenLogprob } from "../../core/worker-protocol.js";
+import { type Sampling, type TokenLogprob, wireEpoch } from "../../core/worker-protocol.js";
 import type { GenerateEvent, GenerateRequest, GeneratedToken } from "./generate.js";
 import { samplingFromWire, samplingToWire } from "./sampling-wire.js";
 
@@ -20,12 +20,16 @@ export interface GenerateCall {
   readonly priority: "PRIORITY_INTERACTIVE" | "PRIORITY_BATCH";
   /** Empty: generate. */
   readonly pooling?: string;
+  readonly claim: Epoch | null;
 }
 
 interface WireLogprobs { readonly logprob: number; readonly top: readonly TokenLogprob[] }
 
+/** Tokens of one answer, one after the other. */
+export interface WireTokens { readonly firstIndex: number; readonly tokens: readonly number[]; readonly logprobs: readonly WireLogprobs[] }
+
 export interface GenerateUpdate {
-  readonly tokens?: { readonly firstIndex: number; readonly tokens: readonly number[]; readonly logprobs: readonly WireLogprobs[] };
+  readonly tokens?: WireTokens;
   readonly finished?: { readonly reason: string; readonly cachedPromptTokens: number; readonly embedding?: readonly number[] };
   readonly admitted?: { readonly cachedPromptTokens: number };
 }
@@ -51,6 +55,7 @@ export function requestToWire(request: GenerateRequest, epoch: Epoch): GenerateC
     ...(deadlineMs === undefined ? {} : { deadlineMs: Math.max(1, Math.round(deadlineMs)) }),
     priority: request.priority === "batch" ? "PRIORITY_BATCH" : "PRIORITY_INTERACTIVE",
     pooling: request.pooling ?? "",
+    claim: request.claim ?? null,
   };
 }
 
@@ -74,6 +79,7 @@ export function requestFromWire(call: GenerateCall): GenerateRequest {
     ...(call.deadlineMs === undefined ? {} : { deadlineMs: call.deadlineMs }),
     priority: call.priority === "PRIORITY_BATCH" ? "batch" : "interactive",
     ...(pooling !== "" && { pooling }),
+    ...(call.claim ? { claim: wireEpoch(call.claim) } : {}),
   };
 }
 
@@ -81,28 +87,28 @@ export function eventToWire(event: GenerateEvent): GenerateUpdate {
   switch (event.kind) {
     case "admitted": return { admitted: { cachedPromptTokens: event.cachedPromptTokens } };
     case "finished": return { finished: { reason: event.reason, cachedPromptTokens: event.cachedPromptTokens, ...(event.embedding && { embedding: event.embedding }) } };
-    default: return {
-      tokens: {
-        firstIndex: event.tokens[0]?.index ?? 0,
-        tokens: event.tokens.map(({ token }) => token),
-        logprobs: event.tokens.flatMap(({ logprobs }) => (logprobs ? [logprobs] : [])),
-      },
-    };
+    default: return { tokens: tokensToWire(event.tokens) };
   }
+}
+
+export function tokensToWire(tokens: readonly GeneratedToken[]): WireTokens {
+  return {
+    firstIndex: tokens[0]?.index ?? 0,
+    tokens: tokens.map(({ token }) => token),
+    logprobs: tokens.flatMap(({ logprobs }) => (logprobs ? [logprobs] : [])),
+  };
+}
+
+export function tokensFromWire({ firstIndex, tokens, logprobs }: WireTokens): GeneratedToken[] {
+  return tokens.map((token, offset) => {
+    const of = logprobs[offset];
+    return { token, index: firstIndex + offset, ...(of ? { logprobs: of } : {}) };
+  });
 }
 
 /** @returns undefined for an update of a newer protocol that this version does not know. */
 export function eventFromWire(update: GenerateUpdate): GenerateEvent | undefined {
-  if (update.tokens) {
-    const { firstIndex, tokens, logprobs } = update.tokens;
-    return {
-      kind: "tokens",
-      tokens: tokens.map((token, offset): GeneratedToken => {
-        const of = logprobs[offset];
-        return { token, index: firstIndex + offset, ...(of ? { logprobs: of } : {}) };
-      }),
-    };
-  }
+  if (update.tokens) return { kind: "tokens", tokens: tokensFromWire(update.tokens) };
   if (update.finished) {
     const { reason, cachedPromptTokens, embedding = [] } = update.finished;
     return { kind: "finished", reason: reason === "stop" ? "stop" : "length", cachedPromptTokens, ...(embedding.length > 0 && { embedding }) };

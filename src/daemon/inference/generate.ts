@@ -4,6 +4,7 @@
  * A front door that is cut off calls again with `emitted` = every token it already holds, and the answer goes on from there.
  */
 
+import type { Epoch } from "../../core/ids.js";
 import type { Pooling } from "../../core/worker-protocol.js";
 
 /** OpenAI's and the field's sampling parameters, validated and with their defaults filled in. */
@@ -48,6 +49,8 @@ export interface GenerateRequest {
   readonly pooling?: Pooling;
   /** `batch` waits behind `interactive` (the default), but not for ever. */
   readonly priority?: Priority;
+  /** Of an answer that can be asked for again: whose turn it is. A call with a lower claim than that of the same request under way is refused. */
+  readonly claim?: Epoch;
 }
 
 export type Priority = "interactive" | "batch";

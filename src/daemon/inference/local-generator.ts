@@ -1,6 +1,7 @@
 /** `Generator` on rank 0 itself: a sequence of the scheduler in the same process. */
 import type { Clock } from "../../core/clock.js";
 import { MinidError } from "../../core/errors.js";
+import { type Epoch, compareEpochs, epochZero } from "../../core/ids.js";
 import { EventFeed } from "./event-feed.js";
 import type { GenerateEvent, GenerateRequest, Generator } from "./generate.js";
 import type { RingDriver } from "./ring-driver.js";
@@ -11,7 +12,7 @@ export class LocalGenerator implements Generator {
   readonly #driver: RingDriver;
   readonly #clock: Clock;
   /** By request id: a front door that was cut off may be back before its first call is known to be dead. */
-  readonly #active = new Map<string, { readonly feed: EventFeed; readonly id: SequenceId }>();
+  readonly #active = new Map<string, { readonly feed: EventFeed; readonly id: SequenceId; readonly claim: Epoch }>();
 
   constructor(driver: RingDriver, clock: Clock) {
     this.#driver = driver;
@@ -21,7 +22,7 @@ export class LocalGenerator implements Generator {
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
     if (signal.aborted) throw cancelled("the caller went away");
     this.#check(request);
-    this.#supersede(request.requestId);
+    this.#supersede(request);
 
     const feed = new EventFeed();
     const id = this.#driver.submit(this.#toSubmitted(request), {
@@ -30,7 +31,7 @@ export class LocalGenerator implements Generator {
       finished: (reason, cachedPromptTokens, embedding) => { feed.event({ kind: "finished", reason, cachedPromptTokens, ...(embedding && { embedding }) }); feed.end(); },
       failed: (error) => { feed.end(error); },
     });
-    const entry = { feed, id };
+    const entry = { feed, id, claim: request.claim ?? epochZero };
     this.#active.set(request.requestId, entry);
     const abort = (): void => { feed.end(cancelled("the caller went away")); this.#driver.cancel(id); };
     signal.addEventListener("abort", abort, { once: true });
@@ -52,9 +53,11 @@ export class LocalGenerator implements Generator {
     }
   }
 
-  #supersede(requestId: string): void {
+  /** @throws MinidError superseded when the call under way has the better right. */
+  #supersede({ requestId, claim = epochZero }: GenerateRequest): void {
     const former = this.#active.get(requestId);
     if (!former) return;
+    if (compareEpochs(former.claim, claim) > 0) throw new MinidError("superseded", "Another connection, at another node, took this answer over.");
     former.feed.end(cancelled(`a later call for request ${requestId} took its place`));
     this.#driver.cancel(former.id);
   }
