@@ -3,5 +3,5 @@ import type { FastifyRequest } from "fastify";
 
 /** @returns the id of the API key that the request came with; empty for callers of this machine, who need none. */
 export function principalOf({ caller }: FastifyRequest): string {
-  return caller.kind === "key" ? caller.key.id : "";
+  return caller.kind === "key" ? caller.key.keyId : "";
 }

@@ -141,6 +141,17 @@ describe("a request with an Idempotency-Key", () => {
     expect((await post(door(net.nodes[1]).server, url, body)).status).toBe(200);
   });
 
+  it("is its API key's own: another key's request with the same one is another answer", async () => {
+    const net = network(2);
+    const named = (keyId: string) => ({ keyId, name: keyId, scopes: ["inference" as const], limits: {} });
+    const keys = { find: (text: string) => named(text) };
+    const ask = async (node: number, apiKey: string, temperature: number) => post(frontDoor(model, new Ring(), { answers: net.nodes[node]!, keys }), url, { ...body, stream: false, stream_options: undefined, temperature }, { ...key, authorization: `Bearer ${apiKey}` });
+    const mine = await ask(0, "alice", 0.1);
+    expect((await ask(1, "bob", 0.2)).status).toBe(200);
+    expect((await ask(1, "alice", 0.1)).json()).toEqual(mine.json());
+    expect((await ask(1, "alice", 0.2)).status).toBe(422);
+  });
+
   it("continues exactly or not at all", async () => {
     const blocks = blocksOf((await post(door(undefined).server, url, body)).text);
     const [number, created, hash] = idOf(blocks[4]!).split(".") as [string, string, string];
