@@ -42,7 +42,6 @@ import { LocalGenerator } from "./inference/local-generator.js";
 import { ResumingGenerator } from "./inference/resuming-generator.js";
 import { RingDriver } from "./inference/ring-driver.js";
 import { defaultSchedulerLimits } from "./inference/scheduler-types.js";
-import { Metrics } from "./metrics.js";
 import { modelShape } from "./model-shape.js";
 import { type PlanRank, type Plan, plannerDefaults } from "./planner/plan.js";
 import { RingControl } from "./ring-control.js";
@@ -56,6 +55,7 @@ import { workerConnector } from "./supervisor/connector.js";
 import { Supervisor } from "./supervisor/driver.js";
 import { absentWorker } from "./supervisor/facts.js";
 import { loadRequestOf } from "./supervisor/stage.js";
+import { Telemetry } from "./telemetry/telemetry.js";
 import { TrustKeeper } from "./trust-keeper.js";
 
 export interface AgentOptions {
@@ -116,8 +116,14 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       localWorker: supervisor.lastReply(),
       scheduler: control.leadership().kind === "leads" ? ringDriver.snapshot() : undefined,
       localConditions: introducer.conditions(),
+      telemetry: telemetry.view(),
     });
-    const metrics = new Metrics({ status, worker: () => supervisor.lastReply(), scheduler: () => ringDriver.snapshot(), queueMax: config.queue_max }, { vllm: config.metrics_vllm_names });
+    const telemetry = new Telemetry({
+      deviceId: config.device_id, nodeId: trust.nodeId, clock, log, vllmNames: config.metrics_vllm_names,
+      sources: { status, worker: () => supervisor.lastReply(), scheduler: () => ringDriver.snapshot(), queueMax: config.queue_max },
+      view: () => clusterDriver.view(), send: (to, bulletin) => links.send(to, bulletin),
+    });
+    life.onStop("telemetry", () => telemetry.stop());
 
     // --- computing, when we are rank 0
     const connectOwnWorker = workerConnector(`${loopbackOf(config.grpc_host)}:${config.worker_port}`, peerName(trust.nodeId), transport);
@@ -125,10 +131,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       clock, log,
       limits: { ...defaultSchedulerLimits, queueMax: config.queue_max, stepTimeoutMs: config.step_timeout_ms },
       onLost: (error) => { supervisor.suspect(); control.lost(error); },
-      observer: {
-        onStep: (step) => metrics.step(step, step.worldSize),
-        onAdmitted: (queuedMs) => metrics.admitted(queuedMs / 1_000),
-      },
+      observer: telemetry.ring,
     });
     const control = new RingControl({ clock, log, transport, driver: ringDriver, local: new LocalGenerator(ringDriver, clock), connectWorker: connectOwnWorker, prefillChunk: config.prefill_chunk });
     life.onStop("ring", () => control.close());
@@ -136,8 +139,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     // --- the worker beside us
     const supervisor = new Supervisor({
       home, clock, log, probeIntervalMs: config.probe_interval_ms, connect: connectOwnWorker,
-      onFacts: () => tellFacts(),
-      onEvent: (event) => metrics.supervisorEvent(event),
+      onFacts: (facts) => { telemetry.workerFacts(facts); tellFacts(); },
+      onEvent: (event) => telemetry.supervisorEvent(event),
     });
     life.onStop("supervisor", () => supervisor.stop());
     const tellFacts = (): void => clusterDriver.input({ kind: "facts", facts: localFacts(config, version, supervisor.facts()) });
@@ -175,7 +178,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         case "stepDown": introducer.announceLeader(false); return;
         case "event":
           log.info({ ...effect.event }, `cluster: ${effect.event.kind}`);
-          metrics.clusterEvent(effect.event);
+          telemetry.clusterEvent(effect.event);
       }
     };
     const applyPlan = (plan: Plan, rank: PlanRank | undefined): void => {
@@ -229,6 +232,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       generate: generateHandler(() => control.leadership()),
       deliver: deliverHandler({
         onMessage: (from, message) => clusterDriver.input({ kind: "message", from, message }),
+        onBulletin: (from, bulletin) => telemetry.bulletin(from, bulletin),
         onTrustDigest: (from, digest) => keeper.seen(from, digest),
       }),
     });
@@ -248,14 +252,14 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     // --- the front door
     const resuming = new ResumingGenerator({ leaders: control, clock, onRecovered: (recovery, requestId) => {
       log.info({ requestId, ...recovery }, "answer resumed");
-      metrics.answerRecovered(recovery, requestId);
+      telemetry.answerRecovered(recovery, requestId);
     } });
     const model = servedModel(place.id, assistant, config, version, clock);
     const homeConnections = new WeakSet<Socket>();
     const http = createServer({
-      generator: resuming, log, clock, answers, observer: metrics,
+      generator: resuming, log, clock, answers, observer: telemetry,
       models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
-      status: snapshotStatusSource(status, (accept) => metrics.expose(accept)),
+      status: snapshotStatusSource(status, (accept) => telemetry.expose(accept)),
       keys: trustedKeys(trust, clock), homeConnections,
       admin: { drain: (draining) => clusterDriver.input({ kind: "drain", draining }) },
     }, { loopbackNeedsKey: config.http_loopback_key, bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms, version });
@@ -272,6 +276,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     supervisor.start();
     clusterDriver.start();
     keeper.start();
+    telemetry.start();
     timers.every("own addresses", addressPollMs, watchAddresses);
     await introducer.start();
     log.info({ nodeId: trust.nodeId, clusterId: trust.cluster.clusterId, httpPort: config.http_port, model: place.id }, "agent started");

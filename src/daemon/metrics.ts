@@ -19,7 +19,7 @@ const hopBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 
 const tokenBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768];
 
 /** What the front door tells of an answer that is over; the shape is src/api/observer.ts's. */
-interface Outcome {
+export interface Outcome {
   readonly endpoint: string; readonly code: string; readonly seconds: number; readonly promptTokens: number; readonly completionTokens: number;
   readonly requestId: string; readonly reasons: readonly string[]; readonly firstTokenSeconds: number | undefined;
 }

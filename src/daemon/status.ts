@@ -5,6 +5,10 @@
 import type { Condition, ClusterView, MemberView } from "./cluster/contract.js";
 import type { SchedulerSnapshot } from "./inference/scheduler-types.js";
 import type { Plan } from "./planner/plan.js";
+import { type LiveStatus, liveStatus } from "./telemetry/live.js";
+import type { TelemetryView } from "./telemetry/telemetry.js";
+import type { TimelineEvent } from "./telemetry/timeline.js";
+import type { DoorVitals, WorkerVitals } from "./telemetry/vitals.js";
 
 export interface EpochStatus { readonly counter: number; readonly node_id: string }
 
@@ -50,6 +54,9 @@ export interface DeviceStatus {
   readonly platform: string;
   readonly cores: number;
   readonly memory_bytes: number;
+  /** How its worker and its front door do now; null while it does not tell. */
+  readonly load: WorkerVitals | null;
+  readonly door: DoorVitals | null;
 }
 
 export interface PlanStatus {
@@ -91,6 +98,10 @@ export interface StatusSnapshot {
   readonly drained: boolean;
   /** Of the scheduler; null on a node that is not rank 0. */
   readonly inference: SchedulerSnapshot | null;
+  /** How the ring does now, as rank 0 and the front doors tell; null while rank 0 does not. */
+  readonly live: LiveStatus | null;
+  /** Faults and recoveries as all nodes saw them, oldest first. */
+  readonly events: readonly TimelineEvent[];
 }
 
 export interface LocalWorker {
@@ -110,6 +121,7 @@ export interface StatusInputs {
   readonly scheduler: SchedulerSnapshot | undefined;
   /** Conditions of this node that the cluster's core does not know: discovery, disk, certificates. */
   readonly localConditions: readonly ConditionStatus[];
+  readonly telemetry: TelemetryView;
 }
 
 export function buildStatus(inputs: StatusInputs): StatusSnapshot {
@@ -135,6 +147,8 @@ export function buildStatus(inputs: StatusInputs): StatusSnapshot {
     draining: view.draining,
     drained: view.drained,
     inference: inputs.scheduler ?? null,
+    live: liveStatus(view.leader, devices, inputs.telemetry),
+    events: inputs.telemetry.events,
   };
 }
 
@@ -147,6 +161,7 @@ function deviceStatus(member: MemberView, view: ClusterView, inputs: StatusInput
   const { facts } = member;
   const rank = view.plan?.ranks.find((candidate) => candidate.nodeId === member.nodeId);
   const local = member.self ? inputs.localWorker : undefined;
+  const vitals = inputs.telemetry.vitalsOf(member.nodeId);
   return {
     device_id: facts?.deviceId ?? member.nodeId.slice(0, 8),
     node_id: member.nodeId,
@@ -178,6 +193,8 @@ function deviceStatus(member: MemberView, view: ClusterView, inputs: StatusInput
     platform: facts?.platform ?? "",
     cores: facts?.cores ?? 0,
     memory_bytes: facts?.memoryBytes ?? 0,
+    load: vitals?.worker ?? null,
+    door: vitals?.door ?? null,
   };
 }
 

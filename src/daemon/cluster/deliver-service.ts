@@ -9,10 +9,13 @@ import { toServiceError } from "../../core/rpc-errors.js";
 import { callerOf } from "../../core/trust/peer.js";
 import type { ClusterEnvelope } from "./links.js";
 import { parseMessage } from "./message-schema.js";
+import { type Bulletin, parseBulletin } from "../telemetry/bulletin.js";
 import { type ClusterMessage, MESSAGE_BYTES_MAX } from "./messages.js";
 
 export interface DeliverHandlers {
   readonly onMessage: (from: NodeId, message: ClusterMessage) => void;
+  /** No business of the core. */
+  readonly onBulletin: (from: NodeId, bulletin: Bulletin) => void;
   /** The sender's trust records differ from ours. */
   readonly onTrustDigest: (from: NodeId, digest: string) => void;
 }
@@ -35,6 +38,10 @@ export function deliverHandler(handlers: DeliverHandlers): grpc.handleClientStre
       handlers.onTrustDigest(from, envelope.trustDigest);
       const message = parseMessage(value);
       if (message) handlers.onMessage(from, message);
+      else {
+        const bulletin = parseBulletin(value);
+        if (bulletin) handlers.onBulletin(from, bulletin);
+      }
     });
     call.on("end", () => end(undefined));
     call.on("error", () => { ended = true; });

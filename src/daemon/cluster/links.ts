@@ -10,6 +10,7 @@ import { type Transport, peerName } from "../../core/transport.js";
 import { agentServices } from "../security/rpc.js";
 import type { Destination } from "./contract.js";
 import { type ClusterMessage, MESSAGE_BYTES_MAX } from "./messages.js";
+import type { Bulletin } from "../telemetry/bulletin.js";
 
 /** Messages that may wait in one stream; the next one is dropped. */
 const PENDING_MAX = 16;
@@ -50,7 +51,7 @@ export class PeerLinks {
     this.#Client = agentServices().Agent;
   }
 
-  send(to: Destination, message: ClusterMessage): void {
+  send(to: Destination, message: ClusterMessage | Bulletin): void {
     const json = Buffer.from(JSON.stringify(message));
     if (json.length > MESSAGE_BYTES_MAX) { this.#log.error({ bytes: json.length, type: message.type }, "a cluster message is too large to send"); return; }
     const key = to.nodeId ?? to.addresses[0];

@@ -8,7 +8,7 @@ export const device = (name: string, own: Partial<DeviceStatus> = {}): DeviceSta
   device_id: name, node_id: `${name}-id`, rank: 0, role: "worker", status: "healthy", hostname: "localhost", addresses: ["127.0.0.1:50050"], self: false, layers: [0, 15],
   agent: { pid: 1, incarnation: 1, version: "0.1.0", http_port: 8100, last_heard_ms: 0 },
   worker: { pid: 2, incarnation: "w", phase: "idle", restarts: 0, healthy: true, error: "", engine: "onnx", accepted_epoch: { counter: 1, node_id: "a" } },
-  platform: "linux x64", cores: 2, memory_bytes: 1 << 30, ...own,
+  platform: "linux x64", cores: 2, memory_bytes: 1 << 30, load: null, door: null, ...own,
 });
 
 export const scheduler: SchedulerSnapshot = {
@@ -20,7 +20,7 @@ export const snapshot = (own: Partial<StatusSnapshot> = {}): StatusSnapshot => (
   node: { device_id: "mini1", node_id: "mini1-id", version: "0.1.0", incarnation: 1 }, cluster: { id: "c", name: "home" }, ready: true, reasons: [], role: "leader",
   leader: { device_id: "mini1", node_id: "mini1-id" }, epoch: { counter: 4, node_id: "mini1-id" }, world_size: 2, model: { id: "Smol", numerics: "fast" }, plan: null,
   devices: [device("mini1", { self: true, role: "coordinator" }), device("mini2", { rank: 1, layers: [15, 30] }), device("mini3", { rank: null, layers: null, status: "dead" })],
-  conditions: [{ code: "member_dead", severity: "error", message: "mini3 is dead", remedy: "look", device_id: "mini3" }], draining: false, drained: false, inference: scheduler, ...own,
+  conditions: [{ code: "member_dead", severity: "error", message: "mini3 is dead", remedy: "look", device_id: "mini3" }], draining: false, drained: false, inference: scheduler, live: null, events: [], ...own,
 });
 
 export const probe = (own: Partial<ProbeReply> = {}): ProbeReply => ({
