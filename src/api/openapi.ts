@@ -37,6 +37,7 @@ const operations: readonly Operation[] = [
   { method: "get", path: "/distributed/gpu-info", summary: "The devices of the cluster" },
   { method: "get", path: "/distributed/status", summary: "The whole status of the cluster" },
   { method: "get", path: "/distributed/plan", summary: "The current plan: model, layers, ring" },
+  { method: "get", path: "/distributed/metrics-targets", summary: "Every member's /metrics, for Prometheus' http_sd_configs" },
   { method: "get", path: "/metrics", summary: "Prometheus metrics", mediaType: "text/plain" },
   { method: "post", path: "/admin/drain", summary: "Hand this machine's ranks over before maintenance, or take part again (admin scope)", body: drainSchema },
   { method: "get", path: "/openapi.json", summary: "This document" },

@@ -1,5 +1,6 @@
 /** The front door's `StatusSource` over the agent's one status snapshot. */
 import type { StatusSnapshot } from "../daemon/status.js";
+import { metricsTargets } from "./metrics-targets.js";
 import type { ClusterInfo, DeviceSummary, Health, StatusSource } from "./status-source.js";
 
 /** @param snapshot the newest one, from memory. @param metrics the text of the process's metrics registry. */
@@ -10,6 +11,7 @@ export function snapshotStatusSource(snapshot: () => StatusSnapshot, metrics: St
     devices: () => devices(snapshot()),
     status: snapshot,
     plan: () => snapshot().plan ?? undefined,
+    metricsTargets: (askedAt) => metricsTargets(snapshot(), askedAt),
     metrics,
   };
 }

@@ -46,6 +46,8 @@ export interface StatusSource {
   status(): object;
   /** The current plan as `/distributed/plan` prints it; undefined while there is none. */
   plan(): object | undefined;
+  /** Prometheus' service-discovery document. @param askedAt the local address of the connection that asks. */
+  metricsTargets(askedAt: string): readonly object[];
   /** @param accept the scraper's header: which format it wants. */
   metrics(accept: string | undefined): Promise<{ readonly contentType: string; readonly body: string }>;
 }

@@ -7,6 +7,7 @@ import type { StatusSource } from "../status-source.js";
 export function distributedRoutes(server: FastifyInstance, { status }: RouteContext): void {
   server.get("/distributed/gpu-info", () => gpuInfo(status));
   server.get("/distributed/status", () => status.status());
+  server.get("/distributed/metrics-targets", (request) => status.metricsTargets(request.socket.localAddress ?? "127.0.0.1"));
   server.get("/distributed/plan", () => {
     const plan = status.plan();
     if (plan === undefined) throw new MinidError("not_ready", "There is no plan yet: /health says what is missing.");

@@ -80,6 +80,7 @@ export const healthyStatus: StatusSource = {
   ],
   status: () => ({ epoch: "1@abc" }),
   plan: () => ({ version: 1 }),
+  metricsTargets: (askedAt) => [{ targets: [`${askedAt}:8100`], labels: {} }],
   metrics: () => Promise.resolve({ contentType: "text/plain; version=0.0.4; charset=utf-8", body: "minid_up 1\n" }),
 };
 
