@@ -7,7 +7,7 @@ import { sameEpoch } from "../../src/core/ids.js";
 import { greedySampling } from "../../src/core/worker-protocol.js";
 import type { ClusterEffect } from "../../src/daemon/cluster/contract.js";
 import type { GenerateEvent, GenerateRequest } from "../../src/daemon/inference/generate.js";
-import { type SchedulerEffect, type SchedulerInput, defaultSchedulerLimits } from "../../src/daemon/inference/scheduler-types.js";
+import { type SchedulerEffect, type SchedulerInput, type SchedulerStep, defaultSchedulerLimits } from "../../src/daemon/inference/scheduler-types.js";
 import { Scheduler } from "../../src/daemon/inference/scheduler.js";
 import type { Plan } from "../../src/daemon/planner/plan.js";
 import { nextToken } from "../unit/daemon/inference/ring-model.js";
@@ -25,8 +25,19 @@ const COMPUTE_MS = 12;
 const RESTART_RING_MS = 50;
 
 export interface Sink { readonly event: (event: GenerateEvent) => void; readonly failed: (error: MinidError) => void }
-/** `broken`: a frame was lost on the way, so none may follow it. `sent`: frames. */
-interface Ring { readonly plan: Plan; readonly run: number; readonly arrivals: number[]; sent: number; broken: boolean }
+interface Ring {
+  readonly plan: Plan;
+  readonly run: number;
+  readonly arrivals: number[];
+  /** Frames. */
+  sent: number;
+  /** A frame was lost on the way, so none may follow it. */
+  broken: boolean;
+  /** Steps at rank 0, because they or one before them feeds a token that is not sampled yet. */
+  readonly waiting: SchedulerStep[];
+  /** Slots that frames under way sample from. */
+  readonly sampling: Set<number>;
+}
 
 /** Effects after which the view may say something else about who computes. */
 export function concernsReadiness(effect: ClusterEffect): boolean {
@@ -83,7 +94,7 @@ export class RingActor implements Actor {
   }
 
   #start(plan: Plan): void {
-    this.#ring = { plan, run: this.#world.newRunId(), arrivals: [], sent: 0, broken: false };
+    this.#ring = { plan, run: this.#world.newRunId(), arrivals: [], sent: 0, broken: false, waiting: [], sampling: new Set() };
     const { slots, kvTokensMax, contextMax, batchMax } = plan;
     this.#input({ kind: "ready", plan: { worldSize: plan.ranks.length, slots, kvTokensMax, contextMax, batchMax, prefillChunk: 8, engineReplay: this.#replay } });
     this.#tick(this.#ring);
@@ -106,8 +117,8 @@ export class RingActor implements Actor {
       case "sendStep": {
         const ring = this.#ring;
         if (!ring) return;
-        ring.sent += 1;
-        this.#compute(ring, { epoch: ring.plan.epoch, planVersion: ring.plan.version, run: ring.run, place: ring.sent, ...effect.step, sums: [] }, 0);
+        ring.waiting.push(effect.step);
+        this.#begin(ring);
         return;
       }
       case "admitted": this.#sinks.get(effect.id)?.event({ kind: "admitted", cachedPromptTokens: effect.cachedPromptTokens }); return;
@@ -117,6 +128,18 @@ export class RingActor implements Actor {
       case "ringLost":
         this.#ring = undefined;
         this.#pausedUntil = this.#world.agenda.now + RESTART_RING_MS;
+    }
+  }
+
+  /** What can begin, in the order of submission, unless another run has taken over. */
+  #begin(ring: Ring): void {
+    const { epoch, version: planVersion } = ring.plan;
+    for (let step = ring.waiting[0]; step && this.#ring === ring; step = ring.waiting[0]) {
+      if (step.spans.some(({ slot, tokens }) => tokens.length === 0 && ring.sampling.has(slot))) return;
+      ring.waiting.shift();
+      for (const { slot, sample } of step.spans) if (sample) ring.sampling.add(slot);
+      ring.sent += 1;
+      this.#compute(ring, { epoch, planVersion, run: ring.run, place: ring.sent, ...step, sums: [] }, 0);
     }
   }
 
@@ -173,8 +196,10 @@ export class RingActor implements Actor {
         const { history, seed } = stage.text(span.slot);
         const token = frame.sums[index] === checksum(history) ? nextToken(history, seed) : nextToken([...history, 1], seed + 1);
         history.push(token);
+        ring.sampling.delete(span.slot);
         return [{ slot: span.slot, token, logprob: 0, top: [] }];
       });
+      this.#begin(ring);
       this.#answer(ring, { kind: "stepResult", stepSeq: frame.stepSeq, sampled });
     });
   }

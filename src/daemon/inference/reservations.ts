@@ -19,7 +19,7 @@ export function extendReservations(running: readonly Sequence[], slots: SlotTabl
   const needy: Sequence[] = [];
   for (const sequence of running) {
     sequence.paused = false;
-    if (sequence.decodable && sequence.scheduled + 1 > slots.at(sequence.slot).reserved) needy.push(sequence);
+    if ((sequence.decodable || sequence.aheadable) && sequence.scheduled + 1 > slots.at(sequence.slot).reserved) needy.push(sequence);
   }
   needy.sort(byAge);
   for (const sequence of needy) {

@@ -3,7 +3,8 @@
  * (`ring-driver.ts`) sends its steps to rank 0's worker and hands the results back.
  *
  * Invariants:
- *  - Steps are answered in the order they were sent; at most `worldSize` are in flight.
+ *  - Steps are answered in the order they were sent; at most `worldSize` are in flight, and behind them as many again that feed
+ *    tokens those are sampling.
  *  - Memory is reserved before a sequence starts and ahead of its growth. Where it runs out, the youngest sequences give way to
  *    older ones and are computed again later, which nobody sees: the oldest always goes on, so everyone's turn comes.
  *  - A slot changes hands only when no step in flight has rows of it. So a cancelled sequence is freed by the step after its last.
@@ -23,7 +24,7 @@ import { SlotTable } from "./slots.js";
 import { findPrefix } from "./prefix-sharing.js";
 import { verdictOn } from "./request-verdict.js";
 import { extendReservations } from "./reservations.js";
-import { type Rows, chooseRows } from "./step-rows.js";
+import { type Rows, chooseRows, chooseRowsAhead } from "./step-rows.js";
 
 interface Ring { readonly plan: RingPlan; readonly slots: SlotTable }
 interface StepInFlight {
@@ -182,12 +183,15 @@ export class Scheduler {
   #send(nowMs: number, effects: SchedulerEffect[]): void {
     const ring = this.#ring;
     if (!ring) return;
-    while (this.#inflight.length < ring.plan.worldSize) {
+    const { worldSize } = ring.plan;
+    while (this.#inflight.length < 2 * worldSize) {
       const enough = extendReservations(this.#running, ring.slots, this.#limits.reserveAheadTokens, this.#ops, (victim) => { this.#preempt(ring, victim, nowMs); });
       if (enough) this.#admit(ring, nowMs);
       for (const sequence of this.#running) if (!sequence.started && !sequence.ended) this.#start(ring, sequence, nowMs, effects);
-      const rows = chooseRows(this.#running, ring.plan, this.#limits.mixedPrefillTokens);
-      if (rows.length === 0 && this.#ops.length === 0) return;
+      const free = this.#inflight.length < worldSize;
+      const known = free ? chooseRows(this.#running, ring.plan, this.#limits.mixedPrefillTokens) : [];
+      const rows = known.length > 0 ? known : chooseRowsAhead(this.#running, ring.plan);
+      if (rows.length === 0 && (!free || this.#ops.length === 0)) return;
       this.#stepSeq += 1;
       const spans = rows.map(({ sequence, rows: count }) => this.#schedule(ring, sequence, count));
       effects.push({ kind: "sendStep", step: { stepSeq: this.#stepSeq, ops: this.#ops, spans } });
@@ -253,10 +257,12 @@ export class Scheduler {
     this.#totals.replayedTokens += Math.max(0, Math.min(end, sequence.knownAtStart) - Math.max(position, sequence.promptLength));
     sequence.scheduled = end;
     sequence.inflight += 1;
+    const sample = end >= sequence.tokens.length;
+    if (sample) sequence.awaiting += 1;
     sequence.lastStepSeq = this.#stepSeq;
     const cachable = ring.plan.engineReplay === "prefill" ? end : sequence.prefillEnd;
     ring.slots.hold(ring.slots.at(sequence.slot), sequence.tokens, end, sequence.pooling ? 0 : cachable);
-    const span = { slot: sequence.slot, position, rows, tokens: sequence.tokens.slice(position, end), sample: end === sequence.tokens.length };
+    const span = { slot: sequence.slot, position, rows, tokens: sequence.tokens.slice(position, end), sample };
     return sequence.pooling === "mean" ? { ...span, everyRow: true } : span;
   }
 
@@ -273,8 +279,9 @@ export class Scheduler {
     }
     this.#inflight.shift();
     this.#progressMs = nowMs;
-    for (const { sequence, slot } of step.rows) {
+    for (const { sequence, slot, sample } of step.rows) {
       sequence.inflight -= 1;
+      if (sample) sequence.awaiting -= 1;
       const token = bySlot.get(slot);
       if (sequence.ended) this.#freeIfDone(sequence, nowMs);
       else if (token && sequence.pooling) this.#embedded(sequence, token.embedding ?? [], nowMs, effects);

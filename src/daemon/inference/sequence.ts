@@ -2,8 +2,9 @@
  * One generation in the scheduler: the tokens known so far, how many of them are in the ring's cache or on their way there,
  * and which rows may be computed next.
  *
- * Only known tokens are ever sent, so a prompt's chunks may follow each other through the ring in several steps at once,
- * while a decoding sequence, whose next token is unknown until its step returns, is in at most one.
+ * A prompt's chunks are all known and may follow each other through the ring in several steps at once. A decoding sequence may
+ * be in two: its next step is sent while the token that it feeds is still being sampled (the worker fills it in), so that
+ * the ring need not wait for the scheduler between two tokens. Never in three: a token that ends the answer makes the step behind it useless.
  */
 import { invariant } from "../../core/invariant.js";
 import type { Pooling } from "../../core/worker-protocol.js";
@@ -46,6 +47,8 @@ export class Sequence {
   scheduled = 0;
   /** Steps in flight that have rows of it. */
   inflight = 0;
+  /** Those of them that sample: so many tokens beyond `tokens` are on their way. */
+  awaiting = 0;
   /** Finished, failed or cancelled: nothing more is emitted, and the slot is freed when nothing is in flight. */
   ended = false;
   /** Its memory is wanted by an older sequence: it goes back into the line when nothing of it is in flight. */
@@ -78,6 +81,11 @@ export class Sequence {
   get prefillRemaining(): number { return this.prefillEnd - this.scheduled; }
   /** Has a known token to send through the decode path. */
   get decodable(): boolean { return this.started && !this.ended && !this.preempting && !this.prefilling && this.scheduled < this.tokens.length; }
+  /** May feed the one token that is on its way, if the answer goes on after it. */
+  get aheadable(): boolean {
+    if (!this.started || this.ended || this.preempting || this.paused || this.pooling) return false;
+    return this.awaiting === 1 && this.scheduled === this.tokens.length && this.tokens.length + 1 < this.lengthMax;
+  }
   /** Longest prefix that may come from elsewhere: what remains must be a chunk, never one row. An embedding wants every row computed, and leaves the prefixes of conversations alone. */
   get sharableMax(): number { return this.pooling ? 0 : this.prefillEnd - 2; }
 
@@ -94,7 +102,8 @@ export class Sequence {
 
   /** Appends a sampled token. @returns why the answer is complete now, if it is. */
   append(token: number): "stop" | "length" | undefined {
-    invariant(this.scheduled === this.tokens.length, `sequence ${this.id} sampled with ${this.scheduled} of ${this.tokens.length} tokens computed`);
+    const ahead = this.scheduled - this.tokens.length;
+    invariant(ahead === 0 || ahead === 1, `sequence ${this.id} sampled with ${this.scheduled} of ${this.tokens.length} tokens computed`);
     this.tokens.push(token);
     if (this.stopTokens.has(token)) return "stop";
     return this.tokens.length >= this.lengthMax ? "length" : undefined;

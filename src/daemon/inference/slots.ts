@@ -11,7 +11,7 @@ import type { CacheOp } from "../../core/worker-protocol.js";
 export interface Slot {
   readonly index: number;
   state: "free" | "active" | "cached";
-  /** The first `length` of these are in the cache. */
+  /** The first `length` of these are in the cache; the last of them may not be sampled yet. */
   tokens: readonly number[];
   length: number;
   /** Leading tokens that any sequence may share: computed in chunks, or by an engine that rounds both ways alike. */
@@ -105,6 +105,8 @@ export class SlotTable {
     slot.state = "cached";
     slot.reserved = 0;
     slot.usedMs = nowMs;
+    // A row may have been computed for a token that nobody waited for.
+    slot.sharable = Math.min(slot.sharable, slot.tokens.length);
     slot.length = slot.sharable;
     slot.tokens = slot.tokens.slice(0, slot.sharable);
     if (slot.length < this.#prefixMin) { this.#drop(slot, ops); return; }

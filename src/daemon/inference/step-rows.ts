@@ -13,6 +13,16 @@ export interface Rows { readonly sequence: Sequence; readonly rows: number }
 /** A prompt this many times shorter than the one at the head of the line gets half of the step, instead of waiting behind it. */
 const shortPromptRatio = 4;
 
+/**
+ * The rows of a step that is sent before its turn, and may feed tokens which are being sampled just now. None while a prompt is
+ * computed or waits to be, so that prompts never stand behind two steps of others.
+ */
+export function chooseRowsAhead(running: readonly Sequence[], plan: RingPlan): Rows[] {
+  if (running.some((sequence) => !sequence.ended && (!sequence.started || sequence.prefilling))) return [];
+  const decoding = running.filter((sequence) => !sequence.ended && !sequence.preempting && !sequence.paused);
+  return dealt(decoding.filter((sequence) => sequence.decodable || sequence.aheadable), decoding.length, plan);
+}
+
 /** @param running in order of admission; only started sequences are considered. */
 export function chooseRows(running: readonly Sequence[], plan: RingPlan, mixedPrefillTokens: number): Rows[] {
   const chosen: Rows[] = [];
@@ -25,9 +35,7 @@ export function chooseRows(running: readonly Sequence[], plan: RingPlan, mixedPr
     decoding += 1;
     if (sequence.decodable) ready.push(sequence);
   }
-  const group = Math.min(plan.batchMax, Math.ceil(decoding / plan.worldSize));
-  if (ready.length > group) ready.sort((a, b) => a.lastStepSeq - b.lastStepSeq);
-  for (const sequence of ready.slice(0, group)) chosen.push({ sequence, rows: 1 });
+  chosen.push(...dealt(ready, decoding, plan));
 
   const chunk = Math.max(chunkRowsMin, plan.prefillChunk);
   let budget = decoding > 0 ? Math.max(chunkRowsMin, Math.min(chunk, mixedPrefillTokens)) : chunk;
@@ -39,6 +47,13 @@ export function chooseRows(running: readonly Sequence[], plan: RingPlan, mixedPr
     budget -= rows;
   }
   return chosen;
+}
+
+/** Those of the ready sequences whose turn it is, one row each. */
+function dealt(ready: readonly Sequence[], decoding: number, plan: RingPlan): Rows[] {
+  const group = Math.min(plan.batchMax, Math.ceil(decoding / plan.worldSize));
+  const inTurn = ready.length > group ? ready.toSorted((a, b) => a.lastStepSeq - b.lastStepSeq).slice(0, group) : ready;
+  return inTurn.map((sequence) => ({ sequence, rows: 1 }));
 }
 
 function prefillOrder(prefilling: Sequence[], budget: number): { sequence: Sequence; rowsMax: number }[] {

@@ -107,7 +107,7 @@ describe("the local generator", () => {
     await expect(first).rejects.toMatchObject({ code: "cancelled" });
     worker.hung = false;
     worker.kill();
-    await expect(second).rejects.toMatchObject({ code: "not_ready" });
+    await expect(second).rejects.toMatchObject({ code: "stage_lost" });
   });
 
   it("fails with stage_lost when a step hangs for longer than the bound, and the ring's owner is told", async () => {

@@ -2,6 +2,8 @@
  * A ring of workers as a pure model: it keeps the cache that a real one would keep, refuses every step that breaks a worker's rules,
  * and "samples" a hash of what the cache really holds. So a token is right only if every row before it was computed, once, in
  * its place, and on the path (chunk or single row) that the engine asks for.
+ *
+ * As in a real ring, a step that feeds a token which an earlier one has yet to sample waits for it, and all behind it.
  */
 import { type CacheOp, type OpenSlot, type Sampled, type Sampling, greedySampling } from "../../../../src/core/worker-protocol.js";
 import type { RingPlan, SchedulerStep } from "../../../../src/daemon/inference/scheduler-types.js";
@@ -40,7 +42,8 @@ function check(condition: boolean, rule: string): asserts condition {
 export class RingModel {
   readonly plan: RingPlan;
   readonly #slots: SlotModel[];
-  readonly #inflight: SchedulerStep[] = [];
+  readonly #begun: SchedulerStep[] = [];
+  readonly #waiting: SchedulerStep[] = [];
   #stepSeq = 0;
   stepsSent = 0;
   rowsComputed = 0;
@@ -51,15 +54,35 @@ export class RingModel {
     this.#slots = Array.from({ length: plan.slots }, () => ({ cache: [{ token: -1, path: "row" }], touched: 1, sampling: greedySampling, history: [], promptLength: 0, pooled: [] }));
   }
 
-  get inflight(): number { return this.#inflight.length; }
+  get inflight(): number { return this.#begun.length + this.#waiting.length; }
   get held(): number { return this.#slots.reduce((sum, slot) => sum + slot.touched, 0); }
 
   send(step: SchedulerStep): void {
     this.#stepSeq += 1;
     this.stepsSent += 1;
     check(step.stepSeq === this.#stepSeq, `step ${step.stepSeq} where ${this.#stepSeq} is expected`);
-    check(this.#inflight.length < this.plan.worldSize, "more steps in flight than machines");
-    const sampling = new Set(this.#inflight.flatMap(({ spans }) => spans.filter((span) => span.sample).map((span) => span.slot)));
+    check(step.spans.length > 0 || step.ops.length > 0, "an empty step");
+    this.#waiting.push(step);
+    this.#begin();
+    check(this.inflight <= 2 * this.plan.worldSize, "more than two steps in flight for each machine");
+  }
+
+  #begin(): void {
+    for (let step = this.#waiting[0]; step && this.#mayBegin(step); step = this.#waiting[0]) {
+      this.#waiting.shift();
+      this.#start(step);
+    }
+  }
+
+  #sampling(): ReadonlySet<number> { return new Set(this.#begun.flatMap(({ spans }) => spans.filter((span) => span.sample).map((span) => span.slot))); }
+
+  #mayBegin(step: SchedulerStep): boolean {
+    const sampling = this.#sampling();
+    return !step.spans.some(({ slot, tokens }) => tokens.length === 0 && sampling.has(slot));
+  }
+
+  #start(step: SchedulerStep): void {
+    const sampling = this.#sampling();
     for (const op of step.ops) this.#op(op, sampling);
     check(step.spans.length <= this.plan.batchMax, `${step.spans.length} spans, at most ${this.plan.batchMax}`);
     check(new Set(step.spans.map((span) => span.slot)).size === step.spans.length, "two spans of one slot");
@@ -68,12 +91,12 @@ export class RingModel {
       this.#compute(span);
     }
     check(this.held <= this.plan.kvTokensMax, `${this.held} tokens held, memory for ${this.plan.kvTokensMax}`);
-    this.#inflight.push(step);
+    this.#begun.push(step);
   }
 
   /** The oldest step comes back. */
   receive(): { stepSeq: number; sampled: Sampled[] } {
-    const step = this.#inflight.shift();
+    const step = this.#begun.shift();
     check(step !== undefined, "no step in flight");
     const sampled = step.spans.filter((span) => span.sample).map((span): Sampled => {
       const slot = this.#at(span.slot);
@@ -87,6 +110,7 @@ export class RingModel {
       slot.history.push(token);
       return { slot: span.slot, token, logprob: 0, top: [] };
     });
+    this.#begin();
     return { stepSeq: step.stepSeq, sampled };
   }
 
@@ -123,7 +147,8 @@ export class RingModel {
   #compute(span: SchedulerStep["spans"][number]): void {
     const slot = this.#at(span.slot);
     const end = span.position + span.rows;
-    check(span.rows >= 1 && span.tokens.length === span.rows, "rows and tokens differ");
+    const tokens = span.tokens.length > 0 ? span.tokens : slot.history.slice(span.position, end);
+    check(span.rows >= 1 && tokens.length === span.rows, "rows and tokens differ");
     check(span.position <= slot.cache.length, `position ${span.position} in a slot of ${slot.cache.length} rows`);
     check(end <= this.plan.contextMax, "beyond the context");
     const prefillEnd = this.plan.engineReplay === "prefill" ? slot.history.length : slot.promptLength;
@@ -135,7 +160,7 @@ export class RingModel {
     const decodes = this.plan.engineReplay === "prefill" ? end === slot.history.length && end > slot.promptLength : span.position >= slot.promptLength;
     check(chunk || lonePrompt || decodes, `row ${span.position} of a prompt of ${slot.promptLength} computed alone`);
     check(span.sample === (end === slot.history.length), "sampled before the last known token");
-    slot.cache = [...slot.cache.slice(0, span.position), ...span.tokens.map((token) => ({ token, path: chunk ? "chunk" as const : "row" as const }))];
+    slot.cache = [...slot.cache.slice(0, span.position), ...tokens.map((token) => ({ token, path: chunk ? "chunk" as const : "row" as const }))];
     slot.touched = Math.max(slot.touched, slot.cache.length);
     check(span.everyRow !== true || slot.pooling === "mean", "rows come back that nobody needs");
     slot.pooled.push(...(span.everyRow ? span.tokens : span.sample ? span.tokens.slice(-1) : []));

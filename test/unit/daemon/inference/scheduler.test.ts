@@ -55,6 +55,7 @@ describe("a ring that comes and goes", () => {
     world.turn();
     const wrong = world.submit({ prompt: text(20, 1), maxTokens: 50 });
     world.turn();
+    world.turn();
     world.input({ kind: "stepFailed", code: "invalid_value", message: "token 99 is not in the vocabulary" });
     expect([wrong.outcome, innocent.resumes]).toEqual(["invalid_value", 1]);
   });
@@ -74,8 +75,9 @@ describe("a step", () => {
     world.turn();
     world.effects.length = 0;
     world.submit({ prompt: text(100), maxTokens: 1 });
-    for (let turn = 0; turn < 7; turn += 1) world.turn();
-    expect(steps(world.effects).map(rowsOf)).toEqual([...Array.from({ length: 6 }, () => [1, 1, 1, 16]), [1, 1, 1, 4]]);
+    // One step was on its way when the long prompt came.
+    for (let turn = 0; turn < 8; turn += 1) world.turn();
+    expect(steps(world.effects).slice(0, 7).map(rowsOf)).toEqual([...Array.from({ length: 6 }, () => [1, 1, 1, 16]), [1, 1, 1, 4]]);
   });
 
   it("never takes one row of a prompt nor leaves one", () => {
@@ -94,13 +96,38 @@ describe("a step", () => {
     expect(steps(world.effects)[1]?.spans.map((span) => span.rows).sort((a, b) => a - b)).toEqual([16, 16]);
   });
 
-  it("is one of world_size in flight, each with its share of the sequences", () => {
+  it("follows the one that samples the token it feeds, without waiting for that token; never a third", () => {
+    const world = begin();
+    const client = world.submit({ prompt: text(20), maxTokens: 5 });
+    expect(client.emitted).toEqual([]);
+    expect(steps(world.effects).at(-1)?.spans).toEqual([{ slot: 0, position: 20, rows: 1, tokens: [], sample: true }]);
+    expect(world.ring?.inflight).toBe(2);
+    world.drain();
+    expect(client.emitted).toEqual(world.expected(client));
+    // Drops, the prompt, and four tokens fed: the last one of the answer is not, because its place is known.
+    expect(world.ring?.stepsSent).toBe(6);
+  });
+
+  it("is computed for nothing behind a token that ends the answer, and its row is not taken for anybody's", () => {
+    const world = begin();
+    const [, second] = world.expected(world.submit({ prompt: text(20), maxTokens: 9 }));
+    world.drain();
+    const client = world.submit({ prompt: text(20), maxTokens: 9, stopTokens: [second ?? 0] });
+    world.drain();
+    expect([client.outcome, client.emitted.at(-1)]).toEqual(["stop", second]);
+    const next = world.submit({ prompt: [...text(20), ...client.emitted, 3, 1], maxTokens: 5 });
+    world.drain();
+    expect(next.emitted).toEqual(world.expected(next));
+    expect(world.scheduler.snapshot().slots.active).toBe(0);
+  });
+
+  it("is one of two in flight for each machine, each with its share of the sequences", () => {
     const world = begin({ worldSize: 2 });
     for (let salt = 1; salt <= 4; salt += 1) world.submit({ prompt: text(6, salt), maxTokens: 40 });
     for (let turn = 0; turn < 8; turn += 1) world.turn();
     world.effects.length = 0;
     for (let turn = 0; turn < 6; turn += 1) world.turn();
-    expect(world.ring?.inflight).toBe(2);
+    expect(world.ring?.inflight).toBe(4);
     expect(steps(world.effects).map(rowsOf)).toEqual(Array.from({ length: 6 }, () => [1, 1]));
   });
 
@@ -200,15 +227,16 @@ describe("a request", () => {
     expect(steps(world.effects)).toEqual([]);
   });
 
-  it("that is cancelled while its step is in flight frees its slot with the next one", () => {
+  it("that is cancelled while its steps are in flight frees its slot behind them", () => {
     const world = begin({ slots: 1 }, { prefixTokensMin: 100 });
     const client = world.submit({ prompt: text(20), maxTokens: 50 });
     world.turn();
     world.effects.length = 0;
     world.cancel(client);
+    world.turn();
     expect(world.effects).toEqual([]);
     world.turn();
-    expect(steps(world.effects)).toEqual([{ stepSeq: 4, ops: [{ op: "drop", drop: { slot: 0 } }], spans: [] }]);
+    expect(steps(world.effects)).toEqual([{ stepSeq: 5, ops: [{ op: "drop", drop: { slot: 0 } }], spans: [] }]);
     expect(world.scheduler.snapshot().slots.active).toBe(0);
   });
 });
