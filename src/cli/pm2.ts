@@ -6,7 +6,7 @@
  * one pm2 at a time.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { lstatSync, mkdirSync, rmSync } from "node:fs";
+import { lstatSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -67,6 +67,7 @@ export function startPm2Runtime(options: Pm2Options): Pm2Runtime {
   const { home } = options;
   const pm2Home = choosePm2Home(home);
   for (const directory of [home, join(home, "logs"), join(home, "run"), pm2Home]) makePrivateDirectory(directory);
+  keepPm2FromMeasuring(pm2Home);
   const root = fileURLToPath(new URL("../../", import.meta.url));
   const guard = new URL("./pm2-guard.js", import.meta.url).href;
   const ecosystem = options.ecosystem ?? join(root, "ecosystem.config.cjs");
@@ -128,6 +129,13 @@ export function pm2Environment(env: NodeJS.ProcessEnv, home: string, pm2Home: st
     PM2_WORKER_INTERVAL: "2000",
     EXP_BACKOFF_RESET_TIMER: "1500",
   };
+}
+
+/** pm2 has its host measured every PM2_WORKER_INTERVAL, by `df` on Linux and by four more programs on macOS, for a display that nobody sees here. */
+function keepPm2FromMeasuring(pm2Home: string): void {
+  try {
+    writeFileSync(join(pm2Home, "module_conf.json"), JSON.stringify({ pm2: { sysmonit: "false" } }), { mode: 0o600 });
+  } catch { /* A full disk: it costs a little processor time, nothing else. */ }
 }
 
 /** @throws MinidError home_unusable */

@@ -37,13 +37,26 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(scratch, { recursive: true, force: true }));
 
-const start = () => startPm2Runtime({ home, env: { MINID_DIST: ecosystemDist, SECRET_KEY: "s3cret" }, stdio: "log" });
+const start = (env: NodeJS.ProcessEnv = {}) => startPm2Runtime({ home, env: { MINID_DIST: ecosystemDist, SECRET_KEY: "s3cret", ...env }, stdio: "log" });
 const running = (role: "agent" | "worker", not?: RunFile) => until(`${role} runs`, () => {
   const found = readRunFile(home, role);
   return found && isAlive(found) && found.pid !== not?.pid ? found : undefined;
 });
 
 describe("pm2-runtime", () => {
+  it("starts no programs to measure the machine with", async () => {
+    const bin = join(scratch, "bin");
+    mkdirSync(bin);
+    writeFileSync(join(bin, "df"), `#!/bin/sh\necho called >> ${join(scratch, "df-calls")}\n`, { mode: 0o755 });
+    const runtime = start({ PATH: `${bin}:${process.env["PATH"] ?? ""}` });
+    try {
+      await running("worker");
+    } finally {
+      await runtime.stop();
+    }
+    expect(existsSync(join(scratch, "df-calls"))).toBe(false);
+  });
+
   it("brings a killed worker back, leaves the agent alone, and leaves nothing behind when stopped", async () => {
     const runtime = start();
     try {
