@@ -1,8 +1,10 @@
 /**
- * What serving costs and gives on this machine, all ratios from one run: the engine alone, one node through HTTP, and two nodes on
- * the same machine with the same cores a step. `npm run bench`; prints a table and one line of JSON.
+ * What serving costs on this machine: the engine alone, one node through HTTP, and two nodes on the same machine with the same
+ * cores a step. `npm run bench`; prints a table and one line of JSON.
  *
- * Rates exclude the first token. "engine" steps the stage in this process, without worker, scheduler or HTTP.
+ * All three are up at once and take turns within each round, and every ratio is the median of the rounds' own ratios: what else
+ * the machine does at the time hits both sides of it. Rates exclude the first token. "engine" steps the stage in this process,
+ * without worker, scheduler or HTTP.
  */
 import { availableParallelism } from "node:os";
 import { openCheckpoint } from "../src/model/checkpoint.js";
@@ -14,30 +16,25 @@ import { type Cluster, startCluster } from "../test/support/cluster.js";
 
 const batches = [1, 2, 4, 8];
 const promptTokens = 512;
+const contextTokens = 64;
 const decodeTokens = 96;
-const rounds = 3;
+const rounds = 5;
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-
-async function engineRates(threads: number): Promise<{ prefill: number; decode: Record<number, number>; loadMs: number }> {
-  const { directory } = await resolveModel("SmolLM2-135M-Instruct-8bit", "");
-  const checkpoint = await openCheckpoint(directory);
-  const engine = await createEngine("onnx");
-  const startedAt = performance.now();
-  const stage = await engine.load({ checkpoint, layers: { first: 0, end: checkpoint.spec.layerCount }, ownsText: true, numerics: "fast", threads, slots: 8, contextMax: 2_048, batchMax: 8 });
-  const loadMs = performance.now() - startedAt;
-  const prefill = median(Array.from({ length: rounds }, () => promptTokens / seconds(() => prefillOnce(stage, 0, promptTokens))));
-  const decode = Object.fromEntries(batches.map((batch) => {
-    for (let slot = 0; slot < batch; slot += 1) prefillOnce(stage, slot, 64);
-    decodeOnce(stage, batch, 64, 4);
-    return [batch, median(Array.from({ length: rounds }, () => batch * decodeTokens / seconds(() => decodeOnce(stage, batch, 64, decodeTokens))))];
-  }));
-  stage.dispose();
-  await checkpoint.close();
-  return { prefill, decode, loadMs };
-}
-
 const seconds = (work: () => void): number => { const from = performance.now(); work(); return (performance.now() - from) / 1_000; };
+
+/** Tokens per second. */
+interface Served { prefill(round: number): Promise<number>; decode(batch: number, round: number): Promise<number> }
+
+function servedByEngine(stage: Stage): Served {
+  return {
+    prefill: () => Promise.resolve(promptTokens / seconds(() => { prefillOnce(stage, 0, promptTokens); })),
+    decode: (batch) => {
+      for (let slot = 0; slot < batch; slot += 1) prefillOnce(stage, slot, contextTokens);
+      return Promise.resolve(batch * decodeTokens / seconds(() => { decodeOnce(stage, batch, contextTokens, decodeTokens); }));
+    },
+  };
+}
 
 function prefillOnce(stage: Stage, slot: number, length: number): void {
   for (let position = 0; position < length; position += 128) {
@@ -63,58 +60,76 @@ function greedy(logits: Float32Array): number {
   return best;
 }
 
-interface Served { readonly ttftMs: number; readonly prefill: number; readonly decode: Record<number, number> }
+interface Timed { readonly answer: Answer; readonly firstMs: number }
 
-async function servedRates(cluster: Cluster): Promise<Served> {
-  const [node] = cluster.nodes;
-  const ask = async (prompt: string, maxTokens: number): Promise<{ answer: Answer; firstMs: number }> => {
-    const from = performance.now();
-    let firstMs = 0;
-    const answer = await node!.ask({ prompt, maxTokens, extra: { logprobs: false } }, { onText: () => { firstMs ||= performance.now() - from; } });
-    return { answer, firstMs };
-  };
-  await ask("Warm up, please.", 16);
-  const short: number[] = [];
-  const long: number[] = [];
-  for (let round = 0; round < rounds; round += 1) {
-    short.push((await ask(`Hello number ${round}.`, 2)).firstMs);
-    const { answer, firstMs } = await ask(`${round} `.repeat(promptTokens / 2), 2);
-    long.push(answer.promptTokens / (firstMs / 1_000));
-  }
-  const decode: Record<number, number> = {};
-  for (const batch of batches) {
-    const rates: number[] = [];
-    for (let round = 0; round < rounds; round += 1) {
-      const answers = await Promise.all(Array.from({ length: batch }, (_, index) => ask(`Story ${round}.${index}: once upon a time`, decodeTokens)));
+async function ask(cluster: Cluster, prompt: string, maxTokens: number): Promise<Timed> {
+  const from = performance.now();
+  let firstMs = 0;
+  const extra = { logprobs: false, logit_bias: {}, ignore_eos: true };
+  const answer = await cluster.nodes[0]!.ask({ prompt, maxTokens, extra }, { onText: () => { firstMs ||= performance.now() - from; } });
+  return { answer, firstMs };
+}
+
+function servedByCluster(cluster: Cluster): Served {
+  return {
+    prefill: async (round) => {
+      const { answer, firstMs } = await ask(cluster, `${round} `.repeat(promptTokens / 2), 2);
+      return answer.promptTokens / (firstMs / 1_000);
+    },
+    decode: async (batch, round) => {
+      const answers = await Promise.all(Array.from({ length: batch }, (_, index) => ask(cluster, `Story ${round}.${index}: once upon a time`, decodeTokens)));
       const windowMs = Math.max(...answers.map(({ answer, firstMs }) => answer.totalMs - firstMs));
-      rates.push(answers.reduce((sum, { answer }) => sum + answer.completionTokens - 1, 0) / (windowMs / 1_000));
-    }
-    decode[batch] = median(rates);
-  }
-  return { ttftMs: median(short), prefill: median(long), decode };
+      return answers.reduce((sum, { answer }) => sum + answer.completionTokens - 1, 0) / (windowMs / 1_000);
+    },
+  };
 }
 
-async function measured(nodes: number, threads: number): Promise<Served> {
-  const cluster = await startCluster({ nodes, settings: { threads } });
-  try { return await servedRates(cluster); } finally { await cluster.stop(); }
-}
+const names = ["engine", "one", "two"] as const;
+type Rates = Record<(typeof names)[number], number[]>;
+const noRates = (): Rates => ({ engine: [], one: [], two: [] });
+
+/** `of` over `to`, round by round. */
+const ratio = (of: readonly number[], to: readonly number[]): number => median(of.map((value, round) => value / (to[round] ?? Number.NaN)));
 
 const threads = availableParallelism();
-const engine = await engineRates(threads);
-const one = await measured(1, threads);
-const two = await measured(2, threads);
+const { directory } = await resolveModel("SmolLM2-135M-Instruct-8bit", "");
+const checkpoint = await openCheckpoint(directory);
+const engine = await createEngine("onnx");
+const stage = await engine.load({ checkpoint, layers: { first: 0, end: checkpoint.spec.layerCount }, ownsText: true, numerics: "fast", threads, slots: 8, contextMax: 2_048, batchMax: 8 });
+const settings = { threads };
+const one = await startCluster({ nodes: 1, settings });
+const two = await startCluster({ nodes: 2, settings }).catch(async (error: unknown) => { await one.stop(); throw error; });
+const ttft: Record<"one" | "two", number[]> = { one: [], two: [] };
+const prefill = noRates();
+const decode: Record<number, Rates> = Object.fromEntries(batches.map((batch) => [batch, noRates()]));
+try {
+  const served = { engine: servedByEngine(stage), one: servedByCluster(one), two: servedByCluster(two) };
+  // Every batch size makes its graph when it is first met.
+  for (const batch of batches) for (const name of names) await served[name].decode(batch, -1);
+  for (let round = 0; round < rounds; round += 1) {
+    ttft.one.push((await ask(one, `Hello number ${round}.`, 2)).firstMs);
+    ttft.two.push((await ask(two, `Hello number ${round}.`, 2)).firstMs);
+    for (const name of names) prefill[name].push(await served[name].prefill(round));
+    for (const batch of batches) for (const name of names) decode[batch]![name].push(await served[name].decode(batch, round));
+  }
+} finally {
+  await Promise.all([one.stop(), two.stop()]);
+  stage.dispose();
+  await checkpoint.close();
+}
 
-const number = (value: number | undefined): string => (value === undefined ? "" : value.toFixed(value < 10 ? 2 : 0)).padStart(9);
-const row = (name: string, ...values: (number | undefined)[]): string => `${name.padEnd(34)}${values.map(number).join("")}`;
-console.log(row("", undefined) + "   engine  one node two nodes");
-console.log(row("time to first token, ms", undefined, undefined, one.ttftMs, two.ttftMs));
-console.log(row("prefill, tok/s", undefined, engine.prefill, one.prefill, two.prefill));
-for (const batch of batches) console.log(row(`decode, ${batch} at once, tok/s`, undefined, engine.decode[batch], one.decode[batch], two.decode[batch]));
+const number = (value: number | undefined): string => (value === undefined ? "" : value.toFixed(value < 10 ? 2 : 0)).padStart(11);
+const row = (name: string, ...values: (number | undefined)[]): string => `${name.padEnd(28)}${values.map(number).join("")}`;
+const rates = (name: string, { engine: alone, one: first, two: second }: Rates): string => row(name, median(alone), median(first), median(second), ratio(first, alone), ratio(second, first));
+console.log(`${" ".repeat(28)}     engine   one node  two nodes  1n/engine      2n/1n`);
+console.log(row("time to first token, ms", undefined, median(ttft.one), median(ttft.two)));
+console.log(rates("prefill, tok/s", prefill));
+for (const batch of batches) console.log(rates(`decode, ${batch} at once, tok/s`, decode[batch]!));
 const ratios = {
-  httpToEngine: one.decode[1]! / engine.decode[1]!,
-  batch8ToBatch1: one.decode[8]! / one.decode[1]!,
-  twoNodesToOne: two.decode[1]! / one.decode[1]!,
-  twoNodesToOneBatch8: two.decode[8]! / one.decode[8]!,
+  httpToEngine: ratio(decode[1]!.one, decode[1]!.engine),
+  batch8ToBatch1: ratio(decode[8]!.one, decode[1]!.one),
+  twoNodesToOne: ratio(decode[1]!.two, decode[1]!.one),
+  twoNodesToOneBatch8: ratio(decode[8]!.two, decode[8]!.one),
 };
-for (const [name, value] of Object.entries(ratios)) console.log(row(name, undefined, value));
-console.log(JSON.stringify({ threads, engine, one, two, ratios }));
+for (const [name, value] of Object.entries(ratios)) console.log(row(name, value));
+console.log(JSON.stringify({ threads, ttft, prefill, decode, ratios }));
