@@ -1,5 +1,6 @@
 /** The checks of one machine: can minid run here, well, and for ever? Each with its remedy. Pure; thresholds are named and explained. */
 import type { Check, Judgement } from "./check.js";
+import { conditionEntries } from "./conditions.js";
 import type { MachineFacts } from "./machine-facts.js";
 
 /** Below this a log or a model's index already fails to be written. */
@@ -38,12 +39,12 @@ const ports: MachineCheck = {
   code: "port_taken", title: "minid's ports",
   meaning: "Another program listens there, so the part of minid that needs the port cannot start.",
   remedy: "Stop that program (`ss -ltnp` on Linux, `lsof -iTCP -sTCP:LISTEN` on macOS name it) or choose another port.",
-  judge: (facts) => facts.ports.map(({ setting, host, port, state }): Judgement => {
+  judge: (facts) => facts.ports.map(({ setting, host, port, state, holder }): Judgement => {
     const at = `${setting} ${host}:${port}`;
     if (state === "free") return { severity: "ok", seen: `${at} is free` };
     if (state === "minid") return { severity: "ok", seen: `${at} is this node's own` };
     if (state === "forbidden") return { severity: "error", seen: `${at} cannot be listened on`, meaning: "The address is not this machine's, or the port needs more rights.", remedy: `Correct ${setting} or the address in the configuration.` };
-    return { severity: "error", seen: `${at} is taken` };
+    return { severity: "error", seen: `${at} is taken${holder === undefined ? "" : ` by ${holder}`}` };
   }),
 };
 
@@ -91,9 +92,7 @@ const clock: MachineCheck = {
 };
 
 const multicast: MachineCheck = {
-  code: "multicast_deaf", title: "hearing one's own multicast",
-  meaning: "Machines cannot find each other by themselves.",
-  remedy: "Let UDP port 5353 through the firewall, or name the peers in `devices` (docs/CONFIG.md).",
+  code: "mdns_deaf", ...conditionEntries.mdns_deaf,
   judge: ({ multicast: tests, platform }) => {
     if (tests === undefined) return { severity: "info", seen: "switched off (mdns: false)", meaning: "Machines meet only through `devices` and join tokens.", remedy: "" };
     if (tests.length === 0) return { severity: "warning", seen: "no network interface but the loopback", meaning: "This machine is on no network.", remedy: "Plug it in, or join a network." };

@@ -6,6 +6,8 @@ export interface PortFact {
   readonly port: number;
   /** `minid`: the node of this very home holds it. */
   readonly state: "free" | "minid" | "taken" | "forbidden";
+  /** Who took it, as far as the system tells: `nginx (pid 812)`. */
+  readonly holder?: string;
 }
 
 export interface MulticastFact {

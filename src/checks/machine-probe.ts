@@ -12,6 +12,7 @@ import { isAlive } from "../core/process-identity.js";
 import { readRunFile } from "../core/run-file.js";
 import type { FirewallFact, MachineFacts, MulticastFact, PortFact, PowerFact } from "./machine-facts.js";
 import { parseNftables } from "./nftables.js";
+import { portHolder } from "./port-holder.js";
 import { portState } from "./port-state.js";
 import { linuxPower, parseFirewalld, parseMeminfo, parsePmset, parseSocketFilter, parseSwapUsage, parseUfw } from "./system-output.js";
 
@@ -61,7 +62,11 @@ async function portFacts(home: string, ports: ProbeOptions["ports"]): Promise<Po
   const own = new Set([...(agent && isAlive(agent) ? [agent.port, agent.httpPort] : []), ...(worker && isAlive(worker) ? [worker.port] : [])]);
   return await Promise.all(ports.map(async (port) => {
     const { free, code } = await portState(port.host, port.port);
-    return { ...port, state: free ? "free" as const : own.has(port.port) ? "minid" as const : code === "EADDRINUSE" ? "taken" as const : "forbidden" as const };
+    if (free) return { ...port, state: "free" as const };
+    if (own.has(port.port)) return { ...port, state: "minid" as const };
+    if (code !== "EADDRINUSE") return { ...port, state: "forbidden" as const };
+    const holder = await portHolder(port.port);
+    return { ...port, state: "taken" as const, ...(holder === undefined ? {} : { holder }) };
   }));
 }
 

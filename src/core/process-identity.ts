@@ -25,6 +25,13 @@ export function parentPid(pid: number): number {
   return Number(ps(pid, "ppid=") || 0);
 }
 
+/** `stopped`: there, but halted by a signal (SIGSTOP, Ctrl-Z, a debugger). A zombie is gone. */
+export function processState(identity: ProcessIdentity): "running" | "stopped" | "gone" {
+  if (!isAlive(identity)) return "gone";
+  const state = process.platform === "linux" ? linuxStat(identity.pid)?.[0] ?? "" : ps(identity.pid, "stat=");
+  return /^[Tt]/u.test(state) ? "stopped" : "running";
+}
+
 export function isAlive(identity: ProcessIdentity): boolean {
   return identity.startTime !== "" && processStartTime(identity.pid) === identity.startTime;
 }

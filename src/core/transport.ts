@@ -88,5 +88,5 @@ async function listenInsecurely(server: grpc.Server, { host, port }: ListenOptio
       else resolve(taken);
     });
   });
-  return { port: bound, refusals: new Map(), close: () => { server.forceShutdown(); return Promise.resolve(); } };
+  return { port: bound, refusals: new Map(), forgottenCallers: new Map(), close: () => { server.forceShutdown(); return Promise.resolve(); } };
 }

@@ -11,6 +11,7 @@ import { type Server as TlsServer, type TLSSocket, createServer } from "node:tls
 import grpc from "@grpc/grpc-js";
 import { type Clock, systemClock } from "../clock.js";
 import { MinidError } from "../errors.js";
+import type { Millis, NodeId } from "../ids.js";
 import type { Log } from "../log.js";
 import { type Judgement, certificateOf, judgePeer } from "./peer.js";
 import type { Trust } from "./trust.js";
@@ -22,6 +23,8 @@ const strangersMax = 16;
 const strangerLifeMs = 15_000;
 const sweepIntervalMs = 30_000;
 const refusalLogIntervalMs = 10_000;
+/** Forgotten machines that are remembered to have called. */
+const forgottenCallersMax = 32;
 
 export interface SecureListenerOptions {
   readonly trust: Trust;
@@ -42,6 +45,8 @@ export interface SecureListener {
   readonly port: number;
   /** Connections refused since the start, by reason: for status and metrics. */
   readonly refusals: ReadonlyMap<RefusalReason, number>;
+  /** Machines that were forgotten and called all the same, by node id. */
+  readonly forgottenCallers: ReadonlyMap<NodeId, { readonly address: string; readonly count: number; readonly at: Millis }>;
   /** Stops listening and cuts every connection. Drain the gRPC servers first. */
   close(): Promise<void>;
 }
@@ -55,6 +60,7 @@ export async function listenSecurely(options: SecureListenerOptions): Promise<Se
   const open = new Set<TLSSocket>();
   let strangersOpen = 0;
   const refusals = new Map<RefusalReason, number>();
+  const forgottenCallers = new Map<NodeId, { readonly address: string; readonly count: number; readonly at: Millis }>();
   let refusalLoggedAtMs = -Infinity;
 
   const refuse = (reason: RefusalReason, socket: TLSSocket | undefined, address: string | undefined): void => {
@@ -66,6 +72,12 @@ export async function listenSecurely(options: SecureListenerOptions): Promise<Se
     socket?.destroy();
   };
 
+  const noteForgotten = (nodeId: NodeId, address: string): void => {
+    const before = forgottenCallers.get(nodeId);
+    if (!before && forgottenCallers.size >= forgottenCallersMax) return;
+    forgottenCallers.set(nodeId, { address, count: (before?.count ?? 0) + 1, at: clock.now() });
+  };
+
   const judge = (socket: TLSSocket): Judgement => judgePeer(certificateOf(socket), socket.authorized, trust.records, clock.wallMs());
 
   const admit = (socket: TLSSocket): void => {
@@ -75,7 +87,10 @@ export async function listenSecurely(options: SecureListenerOptions): Promise<Se
     let judgement = judge(socket);
     if (judgement.kind === "refused" && judgement.reason === "unknown") { trust.refreshForUnknown(); judgement = judge(socket); }
     switch (judgement.kind) {
-      case "refused": refuse(judgement.reason, socket, address); return;
+      case "refused":
+        if (judgement.reason === "forgotten" && judgement.nodeId !== undefined) noteForgotten(judgement.nodeId, address ?? "");
+        refuse(judgement.reason, socket, address);
+        return;
       case "member":
         open.add(socket);
         socket.once("close", () => { open.delete(socket); });
@@ -120,6 +135,7 @@ export async function listenSecurely(options: SecureListenerOptions): Promise<Se
   return {
     port,
     refusals,
+    forgottenCallers,
     close: () => new Promise((resolve) => {
       unsubscribe();
       clearInterval(sweeper);

@@ -1,0 +1,70 @@
+/** `Examine` and `Measure` of proto/agent.proto: the members' side, and the caller's. */
+import grpc from "@grpc/grpc-js";
+import { MinidError } from "../../core/errors.js";
+import { fromServiceError } from "../../core/rpc-errors.js";
+import { type Transport, peerName } from "../../core/transport.js";
+import { agentServices, unary } from "../security/rpc.js";
+import { type MachineReport, parseReport } from "./report.js";
+
+export interface ExamineRequest { readonly deep: boolean }
+export interface ExamineReply { readonly json: Buffer }
+interface MeasureRequest { readonly payload: Buffer }
+
+const examineTimeoutMs = 25_000;
+/** Reading a model of many gigabytes from a slow disk. */
+const deepTimeoutMs = 600_000;
+const measureTimeoutMs = 8_000;
+const measureBytes = 512 << 10;
+/** The best of so many: a busy machine is not a slow link. */
+const measureAttempts = 5;
+/** Fast enough to stop measuring: a quarter of a gigabit. */
+const bytesPerSecondGood = 32 << 20;
+
+export const examineHandler = (examineSelf: (deep: boolean) => Promise<MachineReport>): grpc.handleUnaryCall<ExamineRequest, ExamineReply> =>
+  unary(async (call) => ({ json: Buffer.from(JSON.stringify(await examineSelf(call.request.deep))) }));
+
+export const measureHandler: grpc.handleUnaryCall<MeasureRequest, object> = unary(() => Promise.resolve({}));
+
+type Unary<Request, Reply> = (request: Request, options: grpc.CallOptions, callback: (error: grpc.ServiceError | null, reply?: Reply) => void) => grpc.ClientUnaryCall;
+interface DoctorClient extends grpc.Client { readonly examine: Unary<ExamineRequest, ExamineReply>; readonly measure: Unary<MeasureRequest, object> }
+
+export interface Colleague {
+  /** @throws MinidError not_ready | deadline_exceeded | invalid_value */
+  examine(deep: boolean): Promise<{ readonly report: MachineReport; readonly tookMs: number; readonly wallMs: number }>;
+  /** Bytes a second of the quickest transfer; undefined when none arrived. */
+  measure(): Promise<number | undefined>;
+  close(): void;
+}
+
+/** @param address a gRPC target of that member's agent. */
+export function colleague(address: string, nodeId: string, transport: Transport): Colleague {
+  const Client = agentServices().Agent;
+  const client = new Client(address, transport.channelCredentials(), { ...transport.channelOptions(peerName(nodeId)), "grpc.use_local_subchannel_pool": 1 }) as grpc.Client as DoctorClient;
+  const measureOnce = (): Promise<number> => new Promise((resolve, reject) => {
+    const startedAt = performance.now();
+    client.measure({ payload: Buffer.alloc(measureBytes) }, { deadline: Date.now() + measureTimeoutMs }, (error) => {
+      if (error) reject(fromServiceError(error, "not_ready"));
+      else resolve(measureBytes / ((performance.now() - startedAt) / 1_000));
+    });
+  });
+  return {
+    examine: (deep) => new Promise((resolve, reject) => {
+      const startedAt = performance.now();
+      client.examine({ deep }, { deadline: Date.now() + (deep ? deepTimeoutMs : examineTimeoutMs) }, (error, reply) => {
+        const tookMs = performance.now() - startedAt;
+        if (error) { reject(fromServiceError(error, "not_ready")); return; }
+        try { resolve({ report: parseReport(reply?.json ?? Buffer.alloc(0)), tookMs, wallMs: Date.now() }); } catch (thrown) { reject(thrown as MinidError); }
+      });
+    }),
+    measure: async () => {
+      let best: number | undefined;
+      for (let attempt = 0; attempt < measureAttempts && (best ?? 0) < bytesPerSecondGood; attempt += 1) {
+        const speed = await measureOnce().catch(() => undefined);
+        if (speed === undefined) break;
+        best = Math.max(best ?? 0, speed);
+      }
+      return best;
+    },
+    close: () => { client.close(); },
+  };
+}

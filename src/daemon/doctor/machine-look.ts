@@ -1,0 +1,51 @@
+/** The machine's own checks with what a configuration adds: its ports, its model, its multicast. For `minid install` and `minid doctor`. */
+import { readFileSync } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { MachineFacts, MulticastFact } from "../../checks/machine-facts.js";
+import { probeMachine } from "../../checks/machine-probe.js";
+import { resolveModel } from "../../model/store.js";
+import type { Config } from "../config/table.js";
+import { usableInterfaces } from "../discovery/interfaces.js";
+import { testMulticast } from "../discovery/self-test.js";
+
+export interface MachineLookOptions {
+  readonly home: string;
+  readonly config: Config;
+  readonly systemService: boolean;
+}
+
+interface PackageJson { readonly version: string; readonly engines: { readonly node: string } }
+
+/** Read anew each time: an upgrade replaces it under a node that runs. */
+const packageJson = (): PackageJson => JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as PackageJson;
+export const installedVersion = (): string => packageJson().version;
+/** `20.19.0`, out of `>=20.19`. */
+const nodeVersionMin = (): string => packageJson().engines.node.replace(/^[^\d]*/u, "");
+
+export async function lookAtMachine({ home, config, systemService }: MachineLookOptions): Promise<MachineFacts> {
+  return await probeMachine({
+    home, systemService, nodeVersionMin: nodeVersionMin(), modelBytes: await modelBytes(config.model, home),
+    ports: [
+      { setting: "http_port", host: config.http_host, port: config.http_port },
+      { setting: "agent_port", host: config.grpc_host, port: config.agent_port },
+      { setting: "worker_port", host: config.grpc_host, port: config.worker_port },
+    ],
+    multicast: config.mdns ? () => hearOwnMulticast(config.mdns_interface) : undefined,
+  });
+}
+
+async function hearOwnMulticast(only: string | undefined): Promise<MulticastFact[]> {
+  const interfaces = usableInterfaces(only).filter((each) => !each.internal);
+  const tests = await testMulticast({ interfaces });
+  return tests.map(({ interface: each, heard, problem }) => ({ interface: each.name, address: each.address, heard, ...(problem !== undefined && { problem }) }));
+}
+
+/** @returns undefined when the model is not on this machine. */
+async function modelBytes(model: string, home: string): Promise<number | undefined> {
+  const place = await resolveModel(model, home).catch(() => undefined);
+  if (!place) return undefined;
+  const files = (await readdir(place.directory)).filter((name) => name.endsWith(".safetensors"));
+  const sizes = await Promise.all(files.map(async (name) => (await stat(join(place.directory, name))).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
