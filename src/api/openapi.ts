@@ -1,6 +1,6 @@
 /** The OpenAPI document, made from the schemas that validate. `test/unit/api/openapi.test.ts` keeps it complete. */
 import { z } from "zod";
-import { drainSchema } from "./routes/admin.js";
+import { drainSchema, examineSchema } from "./routes/admin.js";
 import { countTokensSchema, messagesRequestSchema } from "./schemas/anthropic.js";
 import { chatRequestSchema } from "./schemas/chat.js";
 import { completionRequestSchema } from "./schemas/completion.js";
@@ -40,6 +40,7 @@ const operations: readonly Operation[] = [
   { method: "get", path: "/distributed/metrics-targets", summary: "Every member's /metrics, for Prometheus' http_sd_configs" },
   { method: "get", path: "/metrics", summary: "Prometheus metrics", mediaType: "text/plain" },
   { method: "post", path: "/admin/drain", summary: "Hand this machine's ranks over before maintenance, or take part again (admin scope)", body: drainSchema },
+  { method: "post", path: "/admin/examine", summary: "What minid doctor finds on all machines, looked at now; takes seconds, with deep as long as reading the model takes (admin scope)", body: examineSchema },
   { method: "get", path: "/openapi.json", summary: "This document" },
 ];
 

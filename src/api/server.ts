@@ -31,7 +31,8 @@ import { tokenizeRoutes } from "./routes/tokenize.js";
 const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, embeddingsRoute, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute, openApiRoute, adminRoutes];
 
 const noKeys: KeyDirectory = { find: () => undefined };
-const noActions: AdminActions = { drain: () => { throw new MinidError("not_found", "This server has no agent to give orders to."); } };
+const noAgent = (): never => { throw new MinidError("not_found", "This server has no agent to give orders to."); };
+const noActions: AdminActions = { drain: noAgent, examine: noAgent };
 
 export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
   const context: RouteContext = { clock: systemClock, observer: noObserver, answers: ownAnswers(deps.clock ?? systemClock), keys: noKeys, admin: noActions, homeConnections: new WeakSet(), ...deps, options: { ...apiDefaults, ...options } };

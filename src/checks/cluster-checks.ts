@@ -68,7 +68,9 @@ const split: ClusterCheck = {
   meaning: "The machines do not agree who leads: the cluster is in two parts, or an election is under way.",
   remedy: "Wait ten seconds and look again. If it stays, the parts do not hear each other: see the findings on links.",
   judge: ({ machines }) => {
-    const { kinds, text } = grouped(machines.filter((machine) => machine.leader !== undefined), (machine) => machine.leader ?? "");
+    const leading = machines.filter((machine) => machine.leader !== undefined);
+    if (leading.length === 0) return undefined;
+    const { kinds, text } = grouped(leading, (machine) => machine.leader ?? "");
     return { severity: kinds > 1 ? "error" : "ok", seen: kinds > 1 ? `rank 0 is, for ${text}` : text };
   },
 };

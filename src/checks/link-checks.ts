@@ -1,5 +1,5 @@
 /** The checks between two machines, from the side of the one that knocked. Pure; facts in `link-facts.ts`. */
-import type { Check, Judgement } from "./check.js";
+import type { Check } from "./check.js";
 import type { PeerLook, PortLook, Reach } from "./link-facts.js";
 
 type LinkCheck = Check<PeerLook>;
@@ -55,7 +55,8 @@ const portBlocked: LinkCheck = {
     const { link } = look;
     if (!machineIsThere(look)) return undefined;
     const sign = link.pings === true ? "answers ping" : "is up";
-    return [link.agent, link.worker].flatMap((port): Judgement[] => (port !== undefined && port.reach === "silent" ? [{ severity: "error", seen: `${link.host} ${sign} but gives no answer on port ${port.port} (seen from ${link.from})` }] : []));
+    const silent = [link.agent, link.worker].flatMap((port) => (port?.reach === "silent" ? [port.port] : []));
+    return silent.length === 0 ? undefined : { severity: "error", seen: `${link.host} ${sign} but gives no answer on port ${silent.join(" and ")} (seen from ${link.from})` };
   },
 };
 

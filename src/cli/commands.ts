@@ -5,6 +5,7 @@ export const commands: SubCommandsDef = {
   up: async () => (await import("./up.js")).upCommand,
   install: async () => (await import("./install.js")).installCommand,
   status: async () => (await import("./status.js")).statusCommand,
+  doctor: async () => (await import("./doctor.js")).doctorCommand,
   chat: async () => (await import("./chat.js")).chatCommand,
   drain: async () => (await import("./drain.js")).drainCommand,
   models: async () => (await import("./models.js")).modelsCommand,

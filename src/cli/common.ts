@@ -8,14 +8,6 @@ import { homeDirectory, loadConfig } from "../daemon/config/load.js";
 
 export const packageRoot = new URL("../../", import.meta.url);
 
-const packageJson = (): { readonly version: string; readonly engines: { readonly node: string } } =>
-  JSON.parse(readFileSync(new URL("package.json", packageRoot), "utf8")) as { version: string; engines: { node: string } };
-
-export const packageVersion = (): string => packageJson().version;
-
-/** `>=20.19` → `20.19`. */
-export const nodeVersionMin = (): string => packageJson().engines.node.replace(/^\D+/u, "");
-
 /** Of every command that talks to a node. */
 export const homeArgs = {
   home: { type: "string", description: "minid's home directory (default: $MINID_HOME, else ~/.minid)", valueHint: "DIR" },

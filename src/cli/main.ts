@@ -2,7 +2,8 @@
 /** `minid`: one subcommand a file. Exit codes: 0 done, 1 a check or request failed, 2 bad usage or configuration, 3 the node cannot be reached. */
 import { type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
 import { MinidError, errorLine } from "../core/errors.js";
-import { exitCodeOf, packageVersion } from "./common.js";
+import { packageVersion } from "../core/package-info.js";
+import { exitCodeOf } from "./common.js";
 import { commands } from "./commands.js";
 
 const main = defineCommand({

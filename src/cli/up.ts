@@ -12,6 +12,7 @@ import { portState } from "../checks/port-state.js";
 import { bindableHost, isAnyAddress } from "../core/any-address.js";
 import { sleep } from "../core/clock.js";
 import { MinidError } from "../core/errors.js";
+import { rememberSettings } from "../daemon/config/running.js";
 import type { Config } from "../daemon/config/table.js";
 import { environmentName, settingKeys } from "../daemon/config/table.js";
 import { loopbackOf } from "../daemon/facts.js";
@@ -51,7 +52,9 @@ async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
 
-  const runtime = startPm2Runtime({ home, env: settingsEnvironment(home, config), stdio: "log" });
+  const settings = settingsEnvironment(home, config);
+  rememberSettings(home, settings);
+  const runtime = startPm2Runtime({ home, env: settings, stdio: "log" });
   const ended = runtime.exited.then((code) => {
     if (!stop.signal.aborted) stop.abort(new MinidError("internal_error", `pm2-runtime ended by itself with exit code ${code}: see ${home}/logs`));
   });

@@ -34,7 +34,10 @@ import { ClusterDriver, type OuterEffect, readClusterRecord } from "./cluster/dr
 import { PeerLinks } from "./cluster/links.js";
 import { PROTOCOL } from "./cluster/messages.js";
 import type { Config } from "./config/table.js";
-import { Introducer } from "./discovery/introducer.js";
+import { Introducer, aliveMembers } from "./discovery/introducer.js";
+import { AgentDoctor } from "./doctor/agent-doctor.js";
+import { examineHandler, measureHandler } from "./doctor/examine-rpc.js";
+import { isSystemService } from "./doctor/machine-look.js";
 import { engineOf, localFacts, loopbackOf, ownAddresses } from "./facts.js";
 import { foundCluster } from "./identity/cluster.js";
 import { generateHandler } from "./inference/generate-service.js";
@@ -115,7 +118,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       view: clusterDriver.view(), version, modelId: place.id, numerics: config.numerics,
       localWorker: supervisor.lastReply(),
       scheduler: control.leadership().kind === "leads" ? ringDriver.snapshot() : undefined,
-      localConditions: introducer.conditions(),
+      localConditions: introducer.conditions(aliveMembers(clusterDriver.view(), clock.now())),
       telemetry: telemetry.view(),
     });
     const telemetry = new Telemetry({
@@ -230,6 +233,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     const server = new grpc.Server({ "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20, "grpc.enable_channelz": 0 });
     server.addService(agentServices().Agent.service, {
       generate: generateHandler(() => control.leadership()),
+      examine: examineHandler((deep) => doctor.examineSelf(deep)),
+      measure: measureHandler,
       deliver: deliverHandler({
         onMessage: (from, message) => clusterDriver.input({ kind: "message", from, message }),
         onBulletin: (from, bulletin) => telemetry.bulletin(from, bulletin),
@@ -238,6 +243,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     });
     serveTrustExchange(server, trust);
     serveAnswers(server, answers);
+    const doctor = new AgentDoctor({
+      home, config, clock, trust, transport, status, view: () => clusterDriver.view(), forgottenCallers: () => listener.forgottenCallers, systemService: isSystemService(process.env),
+    });
     const admission = createAdmissionServer({
       trust, log, clock,
       peers: () => clusterDriver.view().members.flatMap((member) => member.agentAddresses),
@@ -261,7 +269,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
       status: snapshotStatusSource(status, (accept) => telemetry.expose(accept)),
       keys: trustedKeys(trust, clock), homeConnections,
-      admin: { drain: (draining) => clusterDriver.input({ kind: "drain", draining }) },
+      admin: { drain: (draining) => clusterDriver.input({ kind: "drain", draining }), examine: (deep) => doctor.examineCluster(deep) },
     }, { loopbackNeedsKey: config.http_loopback_key, bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms, version });
     life.onStop("front door", () => { http.server.closeAllConnections(); });
     await http.listen({ host: await bindableHost(config.http_host), port: config.http_port }).catch((error: NodeJS.ErrnoException) => {

@@ -16,7 +16,7 @@ export interface ConditionStatus {
   readonly code: string;
   readonly severity: "info" | "warning" | "error";
   readonly message: string;
-  /** What a person can do; empty when it heals by itself. */
+  /** What a person can do; empty when it heals by itself. docs/OPERATIONS.md has an entry for each code. */
   readonly remedy: string;
   readonly device_id?: string;
 }

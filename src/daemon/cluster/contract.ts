@@ -8,6 +8,7 @@
  *  - `applyPlan` replaces whatever was applied before; it may be repeated (the worker lost its stage) and is idempotent.
  *  - `now` is monotonic milliseconds of this process.
  */
+import type { ConditionCode } from "../../checks/conditions.js";
 import type { Epoch, Millis, NodeId } from "../../core/ids.js";
 import type { LeaderChangeCause } from "../election/cause.js";
 import type { LocalFacts, NodeFacts, ProtocolRange } from "../membership/facts.js";
@@ -104,8 +105,7 @@ export type ClusterEffect =
   | { readonly kind: "event"; readonly event: ClusterEvent };
 
 export interface Condition {
-  readonly code: "no_peers" | "no_leader" | "model_does_not_fit" | "no_model" | "stage_not_loaded" | "member_dead" | "member_suspect" | "link_broken" | "worker_crash_loop" | "worker_unhealthy"
-    | "protocol_mismatch" | "two_clusters_one_name" | "clock_skew" | "self_doubt" | "draining" | "mixed_engines" | "left_out";
+  readonly code: ConditionCode;
   readonly severity: "info" | "warning" | "error";
   readonly text: string;
   /** What a person can do; "" when it heals by itself. */

@@ -2,9 +2,12 @@
  * All introductions of an agent in one stream: multicast DNS, the `devices` of the configuration, and the peers known from
  * before. They only say where somebody may be; who is alive, and who is who, others decide.
  */
+import { type ConditionCode, conditionEntries } from "../../checks/conditions.js";
 import { type Clock, Timers } from "../../core/clock.js";
+import type { Millis, NodeId } from "../../core/ids.js";
 import type { Log } from "../../core/log.js";
 import type { Trust } from "../../core/trust/trust.js";
+import type { ClusterView } from "../cluster/contract.js";
 import type { Config } from "../config/table.js";
 import type { ConditionStatus } from "../status.js";
 import { type Announcement, type Introduction, IntroductionBook } from "./introduction.js";
@@ -17,6 +20,8 @@ import { testMulticast } from "./self-test.js";
 const repeatIntervalMs = 10_000;
 /** A socket may be this old before its silence is called a condition: it hears itself within seconds when it can. */
 const deafAfterMs = 20_000;
+/** A member that is alive and is asked every 15 seconds has been heard by then, unless the network does not carry multicast. */
+const unheardAfterMs = 60_000;
 
 export interface IntroducerOptions {
   readonly config: Pick<Config, "device_id" | "devices" | "mdns" | "mdns_interface" | "http_port" | "agent_port">;
@@ -27,6 +32,14 @@ export interface IntroducerOptions {
   readonly onIntroduction: (introduction: Introduction) => void;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** A member that is heard directly, and for how long it has been alive. */
+export interface AliveMember { readonly nodeId: NodeId; readonly device: string; readonly aliveForMs: number }
+
+export function aliveMembers({ members }: Pick<ClusterView, "members">, now: Millis): AliveMember[] {
+  return members.filter((member) => !member.self && member.direct && member.state === "alive")
+    .map(({ nodeId, facts, since }) => ({ nodeId, device: facts?.deviceId ?? nodeId.slice(0, 8), aliveForMs: now - since }));
 }
 
 export class Introducer {
@@ -69,18 +82,26 @@ export class Introducer {
   /** Undefined when multicast DNS is switched off or not started. */
   mdnsStatus(): MdnsStatus | undefined { return this.#mdns?.status(); }
 
-  conditions(): ConditionStatus[] {
-    const { clock, config } = this.#options;
+  /** @param alive the other members. */
+  conditions(alive: readonly AliveMember[]): ConditionStatus[] {
+    const { clock } = this.#options;
     const mdns = this.mdnsStatus();
     if (!mdns || clock.now() - this.#startedAtMs < deafAfterMs) return [];
-    const condition = (code: string, message: string, remedy: string): ConditionStatus => ({ code, severity: "warning", message, remedy, device_id: config.device_id });
     if (mdns.interfaces.length === 0) {
       const why = mdns.problem === undefined ? "" : ` (${mdns.problem})`;
-      return [condition("mdns_no_interface", `multicast DNS has no interface to use${why}: other machines cannot find this one by themselves.`, "Connect the machine to the network, correct mdns_interface, or name the machines in `devices`.")];
+      return [this.#condition("mdns_no_interface", "warning", `multicast DNS has no interface to use${why}: other machines cannot find this one by themselves.`)];
     }
     const deaf = mdns.interfaces.filter((each) => each.heardSelfAgoMs === undefined || each.heardSelfAgoMs > deafAfterMs);
-    return deaf.map((each) => condition("mdns_deaf", `this machine does not hear its own multicast on ${each.name} (${each.address}): machines there may not find it.`,
-      `Allow UDP port 5353 in the firewall; on a Mac run minid as installed by \`minid install\` (Local Network privacy silences other programs), or name the machines in \`devices\`.`));
+    if (deaf.length > 0) return deaf.map((each) => this.#condition("mdns_deaf", "warning", `this machine does not hear its own multicast on ${each.name} (${each.address}): machines there may not find it.`));
+    const due = alive.filter(({ aliveForMs }) => Math.min(aliveForMs, clock.now() - this.#startedAtMs) > unheardAfterMs);
+    const unheard = due.filter(({ nodeId }) => (this.#mdns?.heardAgoMs(nodeId) ?? Infinity) > unheardAfterMs);
+    if (unheard.length === 0) return [];
+    // One silent machine may have multicast switched off; silence of all is the network's.
+    return [this.#condition("multicast_blocked", unheard.length === due.length ? "warning" : "info", `multicast DNS hears nothing of ${unheard.map(({ device }) => device).join(", ")}, though alive.`)];
+  }
+
+  #condition(code: ConditionCode, severity: "info" | "warning", message: string): ConditionStatus {
+    return { code, severity, message, remedy: conditionEntries[code].remedy, device_id: this.#options.config.device_id };
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,6 @@
 /** Drives multicast DNS: executes `MdnsPolicy` over the machine's interfaces, once a second. Introduces, and decides nothing about who is alive. */
 import { type Clock, systemClock } from "../../core/clock.js";
-import type { NodeId } from "../../core/ids.js";
+import type { Millis, NodeId } from "../../core/ids.js";
 import type { Log } from "../../core/log.js";
 import { usableInterfaces } from "./interfaces.js";
 import { type Announcement, type Introduction, IntroductionBook } from "./introduction.js";
@@ -8,6 +8,8 @@ import { type InterfaceAddress, type MdnsEffect, MdnsPolicy, type MdnsTimes } fr
 import { MulticastSocket, mdnsPort } from "./multicast.js";
 
 const tickIntervalMs = 1_000;
+/** Nodes remembered to have been heard. */
+const heardMax = 256;
 
 export interface MdnsOptions {
   /** Undefined: only look for others. */
@@ -38,6 +40,7 @@ export class Mdns {
   readonly #sockets = new Map<string, MulticastSocket>();
   readonly #closing = new Set<Promise<void>>();
   readonly #timer: NodeJS.Timeout;
+  readonly #heard = new Map<NodeId, Millis>();
   #leader = false;
   #opened = 0;
   #rebuilds = 0;
@@ -60,6 +63,12 @@ export class Mdns {
   status(): MdnsStatus {
     const interfaces = this.#policy.view(this.#clock.now()).map(({ interface: { name, address }, heardSelfAgoMs }) => ({ name, address, heardSelfAgoMs }));
     return { interfaces, rebuilds: this.#rebuilds, problem: this.#problem };
+  }
+
+  /** How long ago a node was heard by multicast; undefined: never. */
+  heardAgoMs(node: NodeId): number | undefined {
+    const at = this.#heard.get(node);
+    return at === undefined ? undefined : this.#clock.now() - at;
   }
 
   async stop(): Promise<void> {
@@ -115,6 +124,7 @@ export class Mdns {
   #hear(introduction: Introduction, from: string, self: NodeId | undefined): void {
     const now = this.#clock.now();
     if (introduction.nodeId !== undefined && introduction.nodeId === self) { this.#policy.heardSelf(from, now); return; }
+    if (introduction.nodeId !== undefined && (this.#heard.has(introduction.nodeId) || this.#heard.size < heardMax)) this.#heard.set(introduction.nodeId, now);
     if (this.#book.offer(introduction, now)) this.#options.onIntroduction(introduction);
   }
 }

@@ -1,6 +1,5 @@
 /** `Examine` and `Measure` of proto/agent.proto: the members' side, and the caller's. */
-import grpc from "@grpc/grpc-js";
-import { MinidError } from "../../core/errors.js";
+import type grpc from "@grpc/grpc-js";
 import { fromServiceError } from "../../core/rpc-errors.js";
 import { type Transport, peerName } from "../../core/transport.js";
 import { agentServices, unary } from "../security/rpc.js";
@@ -48,14 +47,17 @@ export function colleague(address: string, nodeId: string, transport: Transport)
     });
   });
   return {
-    examine: (deep) => new Promise((resolve, reject) => {
+    examine: async (deep) => {
       const startedAt = performance.now();
-      client.examine({ deep }, { deadline: Date.now() + (deep ? deepTimeoutMs : examineTimeoutMs) }, (error, reply) => {
-        const tookMs = performance.now() - startedAt;
-        if (error) { reject(fromServiceError(error, "not_ready")); return; }
-        try { resolve({ report: parseReport(reply?.json ?? Buffer.alloc(0)), tookMs, wallMs: Date.now() }); } catch (thrown) { reject(thrown as MinidError); }
+      const json = await new Promise<Buffer>((resolve, reject) => {
+        client.examine({ deep }, { deadline: Date.now() + (deep ? deepTimeoutMs : examineTimeoutMs) }, (error, reply) => {
+          if (error) reject(fromServiceError(error, "not_ready"));
+          else resolve(reply?.json ?? Buffer.alloc(0));
+        });
       });
-    }),
+      const wallMs = Date.now();
+      return { report: parseReport(json), tookMs: performance.now() - startedAt, wallMs };
+    },
     measure: async () => {
       let best: number | undefined;
       for (let attempt = 0; attempt < measureAttempts && (best ?? 0) < bytesPerSecondGood; attempt += 1) {

@@ -76,4 +76,4 @@ export function merged(findings: readonly Finding[]): Finding[] {
   });
 }
 
-const severalOfAKind: ReadonlySet<string> = new Set(["port_taken", "port_blocked", "link_slow", "forgotten_still_trying", "two_clusters_one_name", "one_way_link", "mdns_deaf", "firewall"]);
+const severalOfAKind: ReadonlySet<string> = new Set(["port_taken", "link_slow", "forgotten_still_trying", "two_clusters_one_name", "one_way_link", "mdns_deaf", "firewall"]);

@@ -1,9 +1,9 @@
 /** The machine's own checks with what a configuration adds: its ports, its model, its multicast. For `minid install` and `minid doctor`. */
-import { readFileSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { MachineFacts, MulticastFact } from "../../checks/machine-facts.js";
 import { probeMachine } from "../../checks/machine-probe.js";
+import { nodeVersionMin } from "../../core/package-info.js";
 import { resolveModel } from "../../model/store.js";
 import type { Config } from "../config/table.js";
 import { usableInterfaces } from "../discovery/interfaces.js";
@@ -15,13 +15,10 @@ export interface MachineLookOptions {
   readonly systemService: boolean;
 }
 
-interface PackageJson { readonly version: string; readonly engines: { readonly node: string } }
-
-/** Read anew each time: an upgrade replaces it under a node that runs. */
-const packageJson = (): PackageJson => JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as PackageJson;
-export const installedVersion = (): string => packageJson().version;
-/** `20.19.0`, out of `>=20.19`. */
-const nodeVersionMin = (): string => packageJson().engines.node.replace(/^[^\d]*/u, "");
+/** Started by launchd or systemd, outside of any login session, as far as their environment tells. */
+export function isSystemService(environment: NodeJS.ProcessEnv): boolean {
+  return process.platform === "darwin" ? environment["XPC_SERVICE_NAME"]?.includes("minid") ?? false : environment["INVOCATION_ID"] !== undefined;
+}
 
 export async function lookAtMachine({ home, config, systemService }: MachineLookOptions): Promise<MachineFacts> {
   return await probeMachine({

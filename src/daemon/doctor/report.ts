@@ -18,7 +18,7 @@ export const reportBytesMax = 1 << 20;
 
 const text = z.string().max(textMax);
 const port = z.object({ port: z.int(), reach: z.enum(["answers", "refused_us", "expired", "stranger", "hung", "closed", "silent", "unroutable"]) });
-const optional = <S extends z.ZodType>(schema: S) => schema.optional().transform((value) => value as z.output<S> | undefined);
+const optional = <S extends z.ZodType>(schema: S) => schema.optional().transform((value) => value);
 
 const linkSchema = z.object({
   from: text, to: text, host: text, agent: port, worker: optional(port), pings: optional(z.boolean()), rttMs: optional(z.number()), bytesPerSecond: optional(z.number()), platform: text,

@@ -7,12 +7,13 @@ import { machineChecks } from "../../checks/machine-checks.js";
 import type { RefusedCaller } from "../../checks/node-facts.js";
 import { processChecks } from "../../checks/process-checks.js";
 import type { Clock } from "../../core/clock.js";
+import { packageVersion } from "../../core/package-info.js";
 import type { Transport } from "../../core/transport.js";
 import type { TlsMaterial } from "../../core/trust/trust.js";
 import type { Config } from "../config/table.js";
 import type { ConditionStatus, StatusSnapshot } from "../status.js";
 import { type Peer, lookAtPeer } from "./links.js";
-import { installedVersion, lookAtMachine } from "./machine-look.js";
+import { lookAtMachine } from "./machine-look.js";
 import { lookAtNode } from "./node-look.js";
 import type { MachineReport } from "./report.js";
 
@@ -41,11 +42,11 @@ export async function selfReport(options: SelfReportOptions): Promise<MachineRep
   ]);
   const { look, digests } = await lookAtNode({
     home, config, clock, status, refused: options.refused, agentAnswers: options.agentAnswers, inAgent: options.inAgent,
-    installed: installedVersion(), availableBytes: machine.memory.availableBytes, deep: options.deep,
+    installed: packageVersion(), availableBytes: machine.memory.availableBytes, deep: options.deep,
   });
   const own = [...runChecks(processChecks, look), ...runChecks(homeChecks, look), ...runChecks(machineChecks, machine)];
   return {
-    device, nodeId: options.nodeId, software: status?.node.version ?? installedVersion(), wallMs: clock.wallMs(), modelId: look.model?.id ?? config.model,
+    device, nodeId: options.nodeId, software: status?.node.version ?? packageVersion(), wallMs: clock.wallMs(), modelId: look.model?.id ?? config.model,
     leader: status?.leader?.device_id, digests, links,
     findings: [...own.map((finding) => ({ ...finding, device })), ...(status?.conditions ?? []).map(findingOf)],
   };

@@ -27,11 +27,17 @@ export function isRenewalDue(certificate: X509Certificate, nowWallMs: number): b
 export async function renewIfDue(home: string, cluster: Cluster, clock: Clock = systemClock): Promise<boolean> {
   const files = homeFiles(home);
   if (!isRenewalDue(new X509Certificate(await readFile(files.certificate)), clock.wallMs())) return false;
+  await renew(home, cluster, clock);
+  return true;
+}
+
+/** Now, whatever the present one's age. @throws MinidError home_unusable, or what reading the authority's key brings. */
+export async function renew(home: string, cluster: Cluster, clock: Clock): Promise<void> {
+  const files = homeFiles(home);
   const identity = await ensureIdentity(home);
   const request = await createSigningRequest(identity.key, identity.nodeId);
   const { certificate } = await signRequest(request, { nodeId: identity.nodeId, clusterId: cluster.clusterId }, await readCa(home), clock.wallMs());
   await writeDurableBytes(files.certificate, certificate);
-  return true;
 }
 
 /** Looks every hour, on the caller's timers. */
