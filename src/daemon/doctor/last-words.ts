@@ -12,7 +12,7 @@ export interface Ends {
 }
 
 /** @param text of pm2.log: `2026-11-25T21:12:42: PM2 log: App [minid-worker:1] exited with code [0] via signal [SIGKILL]`, in local time. */
-export function endsOf(text: string, role: "agent" | "worker", nowWallMs: number): Ends {
+export function endsOf(text: string, role: "agent" | "worker" | "standby", nowWallMs: number): Ends {
   const pattern = new RegExp(`^(\\S+): PM2 log: App \\[minid-${role}:\\d+\\] exited with code \\[(\\d*)\\] via signal \\[(\\w+)\\]`, "gmu");
   const ends = [...text.matchAll(pattern)].map(([, time = "", code = "", signal = ""]) => ({
     agoMs: nowWallMs - new Date(time).getTime(),
