@@ -137,7 +137,7 @@ export const bugs = {
 
 /** Those that only show while answers stream. */
 export const streamingBugs = {
-  "steps of another plan are computed": { stepsUnfenced: true },
+  "steps of another plan or run are computed": { stepsUnfenced: true, runsUnfenced: true },
   "a resumed answer forgets its seed": { resumeForgetsSeed: true },
   "frames of an earlier run are computed": { runsUnfenced: true },
 } as const satisfies Record<string, Bug>;

@@ -26,7 +26,7 @@ const CLOCK_BASE_MS = 1_000_000;
 const WALL_BASE_MS = 1_700_000_000_000;
 
 /** In every n-th seed messages are really encoded and decoded; in the others they are handed over as they are, which is faster. */
-const WIRE_EVERY = 32;
+const WIRE_EVERY = 64;
 
 function overTheWire(message: ClusterMessage): ClusterMessage {
   const json = JSON.stringify(message);

@@ -1,4 +1,4 @@
-/** `npm run sim -- [--seed N] [--runs M] [--streams] [--trace] [--no-shrink] [--keep]`: runs seeds N … N+M-1, with answers streaming through them if wished; a failing one is printed, shrunk and traced. */
+/** `npm run sim -- [--seed N] [--runs M] [--seconds S] [--streams] [--trace] [--no-shrink] [--keep]`: runs seeds N … N+M-1, or as many as S seconds allow, with answers streaming through them if wished; a failing one is printed, shrunk and traced. */
 import { parseArgs } from "node:util";
 import { noBug } from "./bugs.js";
 import { scenarioOf, streamingScenarioOf } from "./scenario.js";
@@ -7,7 +7,7 @@ import { World } from "./world.js";
 
 const FAILURES_MAX = 3;
 
-const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, runs: { type: "string", default: "1000" }, trace: { type: "boolean", default: false }, "no-shrink": { type: "boolean", default: false }, keep: { type: "boolean", default: false }, streams: { type: "boolean", default: false } } });
+const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, runs: { type: "string", default: "1000" }, seconds: { type: "string", default: "Infinity" }, trace: { type: "boolean", default: false }, "no-shrink": { type: "boolean", default: false }, keep: { type: "boolean", default: false }, streams: { type: "boolean", default: false } } });
 const first = Number(values.seed);
 const runs = Number(values.runs);
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -20,7 +20,7 @@ let answers = 0;
 const settled: number[] = [];
 const recoveries: number[] = [];
 const rules = new Map<string, number>();
-for (let seed = first; seed < first + runs; seed += 1) {
+for (let seed = first; seed < first + runs && performance.now() - started < Number(values.seconds) * 1_000; seed += 1) {
   const scenario = values.streams ? streamingScenarioOf(seed) : scenarioOf(seed);
   const world = new World(scenario, noBug, values.trace ? say : undefined);
   const outcome = world.run();

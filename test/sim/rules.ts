@@ -86,7 +86,7 @@ export class Rules {
       const spec = this.#world.machines.find((other) => other.id === rank.nodeId) && this.#world.scenario.machines[rank.nodeId.codePointAt(0)! - 97];
       if (spec && rank.weightBytes + plan.contextMax * (rank.layers.end - rank.layers.first) * plan.model.kvBytesPerTokenLayer > spec.budgetBytes * 1e6) throw new Violation("a plan fits in memory", describe(plan));
     }
-    this.#unchanged(machine, `applies ${describe(plan)}`);
+    if (this.frozen !== undefined) this.#unchanged(machine, `applies ${describe(plan)}`);
   }
 
   /** @returns why the cluster has not come to rest; undefined when it has. */
@@ -132,7 +132,7 @@ export class Rules {
       const broken = plan.ranks.find((rank, index) => { const next = plan.ranks[(index + 1) % plan.ranks.length]; return next && next !== rank && !this.#bothWays(machineOf(component, rank.nodeId), machineOf(component, next.nodeId)); });
       if (broken) return `the ring of plan ${plan.version} uses a broken link after ${broken.deviceId}`;
       const whole = component.every((a) => component.every((b) => a === b || this.#world.network.linked(a.index, b.index)));
-      const able = component.filter((machine) => !viewOf(machine).draining).length;
+      const able = views.filter(({ view }) => !view.draining).length;
       if (this.#world.scenario.use === "all" && whole && plan.ranks.length < Math.min(able, plan.model.layerCount) && this.#allHaveRoom(component)) return `plan ${plan.version} uses ${plan.ranks.length} of ${component.length} machines`;
       const ring = ringOfEverybody(leading, plan, clusterConfigOf(this.#world.scenario).planner);
       if (ring && !sameRing(ring, plan)) return `plan ${plan.version} is not final: ${leader.name} will plan for ${ring.ranks.map((rank) => rank.deviceId).join(", ")} once all of them have settled`;

@@ -1,7 +1,7 @@
 /** What the cluster is told about this machine's worker, derived from the supervisor's state; nothing in it changes with every probe. */
-import { epochZero, type Millis } from "../../core/ids.js";
+import { epochZero, type Millis, sameEpoch } from "../../core/ids.js";
 import type { Phase } from "../../core/worker-protocol.js";
-import { TEXT_MAX, type WorkerFacts, type WorkerPhase } from "../membership/facts.js";
+import { type LoadedStage, TEXT_MAX, type WorkerFacts, type WorkerPhase } from "../membership/facts.js";
 import { absentMsMax } from "./bounds.js";
 import type { SupervisorState } from "./types.js";
 
@@ -34,6 +34,21 @@ export function factsOf(state: Omit<SupervisorState, "reported">, now: Millis): 
     crashLooping,
     error,
   };
+}
+
+type Plain = Exclude<keyof WorkerFacts, "acceptedEpoch" | "loaded">;
+/** A fact that is missing here does not compile. */
+const plain: Readonly<Record<Plain, true>> = { pid: true, restarts: true, replay: true, incarnation: true, phase: true, healthy: true, crashLooping: true, error: true };
+const plainKeys = Object.keys(plain) as readonly Plain[];
+
+/** Compared with every probe, so field by field. */
+export function sameFacts(a: WorkerFacts, b: WorkerFacts): boolean {
+  return plainKeys.every((key) => a[key] === b[key]) && sameEpoch(a.acceptedEpoch, b.acceptedEpoch) && sameLoaded(a.loaded, b.loaded);
+}
+
+function sameLoaded(a: LoadedStage | undefined, b: LoadedStage | undefined): boolean {
+  if (!a || !b) return a === b;
+  return sameEpoch(a.epoch, b.epoch) && a.planVersion === b.planVersion && a.layers?.first === b.layers?.first && a.layers?.end === b.layers?.end;
 }
 
 function neverCame(state: Omit<SupervisorState, "reported">, now: Millis): boolean {

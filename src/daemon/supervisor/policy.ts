@@ -12,10 +12,9 @@
 import { backoffMs } from "../../core/backoff.js";
 import { type Millis, millis, sameEpoch } from "../../core/ids.js";
 import type { LoadRequest, ProbeReply } from "../../core/worker-protocol.js";
-import type { WorkerFacts } from "../membership/facts.js";
 import * as bounds from "./bounds.js";
 import { afterDeath, afterProof, afterTime, noCrashes } from "./crash-loop.js";
-import { absentWorker, factsOf } from "./facts.js";
+import { absentWorker, factsOf, sameFacts } from "./facts.js";
 import { judge } from "./judgement.js";
 import type { KillReason, LoadOutcome, Step, SupervisorEffect, SupervisorInput, SupervisorState, WorkerProcess } from "./types.js";
 
@@ -58,11 +57,13 @@ export function holds(reply: ProbeReply, request: LoadRequest): boolean {
 class Turn {
   state: SupervisorState;
   readonly effects: SupervisorEffect[] = [];
+  readonly #before: SupervisorState;
   readonly #now: Millis;
   readonly #config: SupervisorConfig;
 
   constructor(state: SupervisorState, now: Millis, config: SupervisorConfig) {
     this.state = state;
+    this.#before = state;
     this.#now = now;
     this.#config = config;
   }
@@ -140,10 +141,13 @@ class Turn {
 
   /** What follows from the state alone, after every input. */
   settle(): void {
-    this.#set({ crashes: afterTime(this.state.crashes, this.#now) });
+    const crashes = afterTime(this.state.crashes, this.#now);
+    if (crashes !== this.state.crashes) this.#set({ crashes });
     this.#finishOutage();
     this.#loadIfWanted();
     this.#probeIfDue();
+    // Most ticks find a worker that answers and nothing new.
+    if (this.state === this.#before && this.state.worker && this.state.failures === 0) return;
     const facts = factsOf(this.state, this.#now);
     if (sameFacts(facts, this.state.reported)) return;
     this.#set({ reported: facts });
@@ -225,5 +229,3 @@ class Turn {
 function sameRequest(a: LoadRequest | undefined, b: LoadRequest | undefined): boolean {
   return a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b));
 }
-
-const sameFacts = (a: WorkerFacts, b: WorkerFacts): boolean => JSON.stringify(a) === JSON.stringify(b);
