@@ -44,7 +44,7 @@ export interface ClusterDriverDeps {
   readonly tickIntervalMs: number;
   readonly log: Log;
   readonly onEffect: (effect: OuterEffect) => void;
-  /** After every input, so that whoever shows or routes by the view can look again. */
+  /** Whoever shows or routes by the view should look again. What a message brings without an event can wait for the next tick. */
   readonly onChange: () => void;
 }
 
@@ -71,14 +71,19 @@ export class ClusterDriver {
     this.#inputs.push(input);
     if (this.#running || this.#stopped) return;
     this.#running = true;
+    let changed = false;
     try {
       for (let next = this.#inputs.shift(); next; next = this.#inputs.shift()) {
-        for (const effect of this.#deps.core.step(next, this.#deps.clock.now())) this.#execute(effect);
+        changed ||= next.kind !== "message";
+        for (const effect of this.#deps.core.step(next, this.#deps.clock.now())) {
+          changed ||= effect.kind !== "send" && effect.kind !== "persist";
+          this.#execute(effect);
+        }
       }
     } finally {
       this.#running = false;
     }
-    this.#deps.onChange();
+    if (changed) this.#deps.onChange();
   }
 
   view(): ClusterView { return this.#deps.core.view(this.#deps.clock.now()); }

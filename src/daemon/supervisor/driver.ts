@@ -38,6 +38,8 @@ export class Supervisor {
   #client: WorkerClient | undefined;
   /** Incarnation in the run file when the channel was made. */
   #clientFor = "";
+  /** The run file when it was last looked at. */
+  #found: ReturnType<typeof readRunFile>;
   #loading: { readonly id: number; readonly abort: AbortController } | undefined;
   #lastTickAt: Millis;
   #lagMs = 0;
@@ -110,7 +112,8 @@ export class Supervisor {
     this.#lagMs = 0;
     try {
       const reply = await this.#channel().probe(timeoutMs);
-      this.#input({ kind: "probed", id, reply, tookMs: this.#deps.clock.now() - startedAt, process: readRunFile(this.#deps.home, "worker") });
+      const found = this.#found?.incarnation === reply.incarnation ? this.#found : readRunFile(this.#deps.home, "worker");
+      this.#input({ kind: "probed", id, reply, tookMs: this.#deps.clock.now() - startedAt, process: found });
     } catch (error) {
       const found = readRunFile(this.#deps.home, "worker");
       this.#input({ kind: "probeFailed", id, error: toMinidError(error).message, lagMs: this.#lagMs, process: found && isAlive(found) ? found : undefined });
@@ -135,7 +138,8 @@ export class Supervisor {
   }
 
   #channel(): WorkerClient {
-    const incarnation = readRunFile(this.#deps.home, "worker")?.incarnation ?? "";
+    this.#found = readRunFile(this.#deps.home, "worker");
+    const incarnation = this.#found?.incarnation ?? "";
     if (this.#client && incarnation === this.#clientFor) return this.#client;
     this.#client?.close();
     this.#clientFor = incarnation;
