@@ -2,7 +2,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["test/{unit,sim,integration,chaos}/**/*.test.ts"],
+    // Suites that need more than a plain machine, or more time, have commands of their own: MINID_SUITE=browser, ops.
+    include: [`test/${process.env["MINID_SUITE"] ?? "{unit,sim,integration,chaos}"}/**/*.test.ts`],
     // Engines and real processes on small, shared machines: generous, because waits are for conditions.
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -14,7 +14,7 @@ const check = (name, status) => {
   else { failed += 1; console.log(`${name} failed`); }
 };
 
-check("build", npx("typescript/bin/tsc", "-p", "tsconfig.json"));
+check("build", run(process.execPath, [join("scripts", "build.mjs")]));
 check("type check of the tests", npx("typescript/bin/tsc", "-p", "tsconfig.test.json"));
 check("lint", npx("oxlint/bin/oxlint", "--type-aware", "src", "test", "bench", "scripts"));
 

@@ -3,9 +3,9 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 
 export function compile() {
-  for (const project of ["tsconfig.json", join("scripts", "tsconfig.json")]) {
-    const { status } = spawnSync(process.execPath, [join("node_modules", "typescript", "bin", "tsc"), "-p", project], { stdio: "inherit" });
-    if (status !== 0) throw new Error(`tsc -p ${project} failed`);
+  for (const command of [[join("scripts", "build.mjs")], [join("node_modules", "typescript", "bin", "tsc"), "-p", join("scripts", "tsconfig.json")]]) {
+    const { status } = spawnSync(process.execPath, command, { stdio: "inherit" });
+    if (status !== 0) throw new Error(`${command.join(" ")} failed`);
   }
 }
 

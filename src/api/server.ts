@@ -19,6 +19,7 @@ import { type AdminActions, adminRoutes } from "./routes/admin.js";
 import { chatCompletionsRoute } from "./routes/chat-completions.js";
 import { completionsRoute } from "./routes/completions.js";
 import { embeddingsRoute } from "./routes/embeddings.js";
+import { dashboardRoutes } from "./routes/dashboard.js";
 import { distributedRoutes } from "./routes/distributed.js";
 import { healthRoutes } from "./routes/health.js";
 import { messagesRoutes } from "./routes/messages.js";
@@ -28,7 +29,7 @@ import { openApiRoute } from "./routes/openapi.js";
 import { responsesRoutes } from "./routes/responses.js";
 import { tokenizeRoutes } from "./routes/tokenize.js";
 
-const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, embeddingsRoute, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute, openApiRoute, adminRoutes];
+const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, embeddingsRoute, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute, openApiRoute, adminRoutes, dashboardRoutes];
 
 const noKeys: KeyDirectory = { find: () => undefined };
 const noAgent = (): never => { throw new MinidError("not_found", "This server has no agent to give orders to."); };

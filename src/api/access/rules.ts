@@ -23,7 +23,7 @@ const rules: readonly Rule[] = [
   { matches: /^\/v1\/models(?:\/.*)?$/u, need: "any-key" },
   { matches: /^\/v1\/.*$/u, need: "inference" },
   { matches: /^\/(?:de)?tokenize$/u, need: "inference" },
-  { matches: /^\/distributed\/(?:gpu-info|status|plan|events)$/u, need: "read-only" },
+  { matches: /^\/distributed\/(?:gpu-info|status|plan|events|metrics-targets)$/u, need: "read-only" },
   { matches: /^\/metrics$/u, need: "read-only" },
 ];
 
