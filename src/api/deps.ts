@@ -7,6 +7,7 @@ import type { Generator } from "../daemon/inference/generate.js";
 import type { KeyDirectory } from "../daemon/security/api-keys.js";
 import type { RequestObserver } from "./observer.js";
 import type { ApiOptions } from "./options.js";
+import type { TlsSource } from "./http-server.js";
 import type { AdminActions } from "./routes/admin.js";
 import type { ModelDirectory } from "./served-model.js";
 import type { StatusSource } from "./status-source.js";
@@ -24,11 +25,15 @@ export interface ApiDeps {
   /** The cluster's API keys; without them nobody is let in from another machine. */
   readonly keys?: KeyDirectory;
   readonly admin?: AdminActions;
+  /** HTTPS with this certificate; without it HTTP. */
+  readonly tls?: TlsSource;
   /** Connections over the home's own socket (home-socket.ts). */
   readonly homeConnections?: WeakSet<Socket>;
+  /** Names by which this machine may be asked without a key, besides localhost and addresses (access/web-page.ts). */
+  readonly hostNames?: () => readonly string[];
 }
 
 /** What a route is given: the dependencies with their defaults filled in. */
-export interface RouteContext extends Required<ApiDeps> {
+export interface RouteContext extends Required<Omit<ApiDeps, "tls">> {
   readonly options: ApiOptions;
 }

@@ -13,6 +13,15 @@ export interface ApiOptions {
   readonly streamFlushTimeoutMs: number;
   /** Bound on the arrival of a request's headers and body. */
   readonly receiveTimeoutMs: number;
+  /** Bound on the arrival of the headers alone. */
+  readonly headersTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+  readonly headerBytesMax: number;
+  readonly connectionsMax: number;
+  /** Requests in flight on one connection (HTTP pipelining). */
+  readonly pipelinedMax: number;
+  /** Web pages of these origins may use the API: CORS. */
+  readonly corsOrigins: readonly string[];
   /** A key is needed from this machine too. */
   readonly loopbackNeedsKey: boolean;
   /** minid's own, for `/openapi.json`. */
@@ -26,6 +35,12 @@ export const apiDefaults: ApiOptions = Object.freeze({
   streamBufferBytesMax: 1 << 20,
   streamFlushTimeoutMs: 30_000,
   receiveTimeoutMs: 60_000,
+  headersTimeoutMs: 10_000,
+  keepAliveTimeoutMs: 72_000,
+  headerBytesMax: 16 << 10,
+  connectionsMax: 4_096,
+  pipelinedMax: 16,
+  corsOrigins: [],
   loopbackNeedsKey: false,
   version: "0",
 });

@@ -2,6 +2,7 @@
  * The front door: an OpenAI-compatible HTTP API over a `Generator`, a directory of models and a status.
  * It holds no state of its own beyond the requests in flight. Listening and closing are the caller's.
  */
+import cors, { type FastifyCorsOptions } from "@fastify/cors";
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { systemClock } from "../core/clock.js";
 import { MinidError } from "../core/errors.js";
@@ -10,9 +11,10 @@ import type { KeyDirectory } from "../daemon/security/api-keys.js";
 import { guardAccess } from "./access/guard.js";
 import type { ApiDeps, RouteContext } from "./deps.js";
 import { errorBody, errorHeaders, publicError } from "./error-response.js";
+import { createFrontServer } from "./http-server.js";
 import { requestId } from "./ids.js";
 import { noObserver } from "./observer.js";
-import { closeWithLastAnswer } from "./open-connections.js";
+import { watchConnections } from "./open-connections.js";
 import { apiDefaults, type ApiOptions } from "./options.js";
 import { refuseConnection, unknownAddress, watchMethods } from "./refusals.js";
 import { type AdminActions, adminRoutes } from "./routes/admin.js";
@@ -28,6 +30,7 @@ import { modelsRoutes } from "./routes/models.js";
 import { openApiRoute } from "./routes/openapi.js";
 import { responsesRoutes } from "./routes/responses.js";
 import { tokenizeRoutes } from "./routes/tokenize.js";
+import { securityHeaders } from "./security-headers.js";
 
 const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, responsesRoutes, embeddingsRoute, tokenizeRoutes, modelsRoutes, healthRoutes, distributedRoutes, metricsRoute, openApiRoute, adminRoutes, dashboardRoutes];
 
@@ -36,8 +39,8 @@ const noAgent = (): never => { throw new MinidError("not_found", "This server ha
 const noActions: AdminActions = { drain: noAgent, examine: noAgent };
 
 export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
-  const context: RouteContext = { clock: systemClock, observer: noObserver, answers: ownAnswers(deps.clock ?? systemClock), keys: noKeys, admin: noActions, homeConnections: new WeakSet(), ...deps, options: { ...apiDefaults, ...options } };
-  const { bodyBytesMax, receiveTimeoutMs } = context.options;
+  const context: RouteContext = { clock: systemClock, observer: noObserver, answers: ownAnswers(deps.clock ?? systemClock), keys: noKeys, admin: noActions, homeConnections: new WeakSet(), hostNames: () => [], ...deps, options: { ...apiDefaults, ...options } };
+  const { bodyBytesMax, corsOrigins, pipelinedMax } = context.options;
   const sendError = (thrown: unknown, id: string, reply: FastifyReply) => {
     const error = publicError(thrown, id, context.log);
     return reply.code(error.httpStatus).headers(errorHeaders(error)).send(errorBody(error));
@@ -45,7 +48,7 @@ export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): 
   const server = fastify({
     logger: false,
     bodyLimit: bodyBytesMax,
-    requestTimeout: receiveTimeoutMs,
+    serverFactory: (handler) => createFrontServer(handler, context.options, deps.tls),
     genReqId: (request) => requestId(request.headers["x-request-id"]),
     // Requests on connections that outlive `close()` get our own 503, see below.
     return503OnClosing: false,
@@ -58,12 +61,23 @@ export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): 
   // JSON only: a page of another origin can send text/plain to a loopback address without asking.
   server.removeContentTypeParser("text/plain");
 
-  const closing = closeWithLastAnswer(server);
+  const connections = watchConnections(server);
   server.addHook("onRequest", async (request, reply) => {
-    reply.headers({ "x-request-id": request.id, "x-content-type-options": "nosniff" });
-    if (closing()) throw new MinidError("draining", "This node is leaving and takes no new requests.");
+    reply.headers({ "x-request-id": request.id, ...securityHeaders });
+    if (connections.closing) throw new MinidError("draining", "This node is leaving and takes no new requests.");
+    if (connections.inFlight(request.socket) >= pipelinedMax) {
+      // No answer would get through: it would queue behind the others, and Node stops reading from who has much queued.
+      request.socket.destroy();
+      throw new MinidError("cancelled", `More than ${pipelinedMax} requests were in flight on one connection.`);
+    }
   });
-  guardAccess(server, { keys: context.keys, loopbackNeedsKey: context.options.loopbackNeedsKey }, context.homeConnections);
+  if (corsOrigins.length > 0) server.register(cors, corsOptions(corsOrigins));
+  // After what answers preflights, which never carry a key.
+  server.after(() => {
+    guardAccess(server, {
+      keys: context.keys, loopbackNeedsKey: context.options.loopbackNeedsKey, webPages: () => ({ hostNames: context.hostNames(), origins: corsOrigins }),
+    }, context.homeConnections);
+  });
   server.setErrorHandler((thrown, request, reply) => sendError(thrown, request.id, reply));
   server.setNotFoundHandler(async (request) => { throw unknownAddress(request.method, request.url); });
 
@@ -72,3 +86,13 @@ export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): 
   refuseOtherMethods();
   return server;
 }
+
+/** What a page's script may send and read; cookies and the like are nothing that this API knows. */
+const corsOptions = (origins: readonly string[]): FastifyCorsOptions => ({
+  origin: origins.includes("*") ? "*" : [...origins],
+  methods: ["GET", "HEAD", "POST", "DELETE"],
+  exposedHeaders: ["x-request-id", "request-id", "retry-after", "x-should-retry", ...rateLimitHeaders],
+  maxAge: 600,
+});
+
+const rateLimitHeaders = ["requests", "tokens"].flatMap((what) => ["limit", "remaining", "reset"].map((kind) => `x-ratelimit-${kind}-${what}`));

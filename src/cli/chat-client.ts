@@ -1,11 +1,9 @@
 /** A conversation with a node over its HTTP API: the history, one streamed answer at a time, and errors as ours again. */
 import { MinidError } from "../core/errors.js";
-import { errorOf } from "./node-client.js";
+import { type NodeClient, errorOf } from "./node-client.js";
 
 export interface ChatOptions {
-  /** `http://127.0.0.1:8100`, without a slash at the end. */
-  readonly url: string;
-  readonly apiKey?: string;
+  readonly node: NodeClient;
   /** Default: the first model that the node serves. */
   readonly model?: string;
   readonly system?: string;
@@ -36,9 +34,9 @@ export class ChatClient {
   /** @returns the model's id. @throws MinidError not_running | model_not_found */
   async model(): Promise<string> {
     if (this.#model !== undefined) return this.#model;
-    const response = await this.#fetch("/v1/models", {});
-    const { data } = await response.json() as { data: readonly { readonly id: string }[] };
-    if (data[0] === undefined) throw new MinidError("model_not_found", `${this.#options.url} serves no model: minid status says why`);
+    const { node } = this.#options;
+    const { data } = await node.json("GET", "/v1/models") as { data: readonly { readonly id: string }[] };
+    if (data[0] === undefined) throw new MinidError("model_not_found", `${node.name} serves no model: minid status says why`);
     this.#model = data[0].id;
     return this.#model;
   }
@@ -52,11 +50,9 @@ export class ChatClient {
     const history: Turn[] = [...(this.#system === undefined ? [] : [{ role: "system" as const, content: this.#system }]), ...this.#turns, { role: "user", content: question }];
     let answer = "";
     try {
-      const response = await this.#fetch("/v1/chat/completions", {
-        method: "POST", signal,
-        body: JSON.stringify({ model: await this.model(), messages: history, stream: true, ...(temperature !== undefined && { temperature }), ...(maxTokens !== undefined && { max_completion_tokens: maxTokens }) }),
-      });
-      for await (const data of eventData(response)) {
+      const events = await this.#options.node.stream("/v1/chat/completions",
+        { model: await this.model(), messages: history, stream: true, ...(temperature !== undefined && { temperature }), ...(maxTokens !== undefined && { max_completion_tokens: maxTokens }) }, signal);
+      for await (const data of eventData(events)) {
         if (data === "[DONE]") return;
         const piece = contentOf(JSON.parse(data));
         answer += piece;
@@ -69,28 +65,13 @@ export class ChatClient {
       if (answer !== "") this.#turns.push({ role: "user", content: question }, { role: "assistant", content: answer });
     }
   }
-
-  async #fetch(path: string, init: RequestInit): Promise<Response> {
-    const { url, apiKey } = this.#options;
-    const headers = { "content-type": "application/json", ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }) };
-    let response: Response;
-    try {
-      response = await fetch(url + path, { ...init, headers });
-    } catch (error) {
-      if (init.signal?.aborted) throw error;
-      throw new MinidError("not_running", `no answer at ${url}: start minid on this machine with: minid up`, { cause: error });
-    }
-    if (response.ok) return response;
-    throw errorOf(await response.json().catch(() => undefined), `${url}${path} answered with HTTP ${response.status}`);
-  }
 }
 
 /** The data of each event; comments and other fields are passed over. */
-async function* eventData(response: Response): AsyncGenerator<string> {
-  if (response.body === null) return;
+async function* eventData(stream: AsyncIterable<Buffer>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let text = "";
-  for await (const bytes of response.body) {
+  for await (const bytes of stream) {
     text += decoder.decode(bytes, { stream: true });
     const blocks = text.split("\n\n");
     text = blocks.pop() ?? "";

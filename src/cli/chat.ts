@@ -2,11 +2,10 @@
 import { text as readAll } from "node:stream/consumers";
 import { defineCommand } from "citty";
 import { MinidError } from "../core/errors.js";
-import { homeDirectory } from "../daemon/config/load.js";
 import { ChatClient, type ChatOptions } from "./chat-client.js";
 import { converse } from "./chat-terminal.js";
-import { homeArgs, localAgentUrl, refuseUnknownFlags, stringArg } from "./common.js";
-import { nodeArgs } from "./node-client.js";
+import { homeArgs, refuseUnknownFlags, stringArg } from "./common.js";
+import { NodeClient, nodeArgs } from "./node-client.js";
 
 const chatArgs = {
   ...homeArgs,
@@ -37,14 +36,12 @@ export const chatCommand = defineCommand({
 });
 
 function chatOptions(args: Readonly<Record<string, unknown>>): ChatOptions {
-  const url = stringArg(args, "url") ?? localAgentUrl(homeDirectory(stringArg(args, "home"), process.env));
   const [model, system] = [stringArg(args, "model"), stringArg(args, "system")];
-  const apiKey = stringArg(args, "key") ?? process.env["MINID_API_KEY"];
   const temperature = numberArg(args, "temperature");
   const maxTokens = numberArg(args, "max-tokens");
   return {
-    url: url.replace(/\/+$/u, ""),
-    ...(model !== undefined && { model }), ...(system !== undefined && { system }), ...(apiKey !== undefined && { apiKey }),
+    node: NodeClient.fromArgs(args),
+    ...(model !== undefined && { model }), ...(system !== undefined && { system }),
     ...(temperature !== undefined && { temperature }), ...(maxTokens !== undefined && { maxTokens }),
   };
 }

@@ -3,7 +3,7 @@
  * another one by `--url` with a key. Errors come back as ours again.
  */
 import { existsSync } from "node:fs";
-import { type RequestOptions, request as httpRequest } from "node:http";
+import { type IncomingMessage, type RequestOptions, request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { text } from "node:stream/consumers";
 import { homeSocket } from "../api/home-socket.js";
@@ -30,14 +30,15 @@ export interface CallOptions { readonly signal?: AbortSignal; readonly timeoutMs
 export class NodeClient {
   /** For messages. */
   readonly name: string;
-  readonly #base: URL;
+  /** Without a slash at the end. */
+  readonly #base: string;
   readonly #connection: RequestOptions;
   readonly #key: string | undefined;
 
   private constructor(name: string, base: string, connection: RequestOptions, key: string | undefined) {
     if (!/^https?:\/\//u.test(base) || !URL.canParse(base)) throw new MinidError("usage", `--url ${JSON.stringify(base)} is not an address like http://mini2.local:8100`);
     this.name = name;
-    this.#base = new URL(base);
+    this.#base = base.replace(/\/+$/u, "");
     this.#connection = connection;
     this.#key = key;
   }
@@ -58,21 +59,41 @@ export class NodeClient {
 
   /** @throws MinidError not_running when nobody answers. */
   async call(method: "GET" | "POST", path: string, { signal, timeoutMs = timeoutDefaultMs, body }: CallOptions = {}): Promise<Reply> {
-    const send = this.#base.protocol === "https:" ? httpsRequest : httpRequest;
-    const headers = { ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }), ...(body && { "content-type": "application/json" }) };
     const ends = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
     try {
-      return await new Promise<Reply>((resolve, reject) => {
-        const call = send(new URL(path, this.#base), { ...this.#connection, method, headers, signal: ends, agent: false }, (response) => {
-          text(response).then((content) => resolve({ status: response.statusCode ?? 0, body: parsed(content) }), reject);
-        });
-        call.on("error", reject);
-        call.end(body && JSON.stringify(body));
-      });
+      const response = await this.#send(method, path, ends, body);
+      return { status: response.statusCode ?? 0, body: parsed(await text(response)) };
     } catch (error) {
       signal?.throwIfAborted();
-      throw new MinidError("not_running", `no answer at ${this.name} (${error instanceof Error ? error.message : String(error)}): start minid on that machine with: minid up`, { cause: error });
+      throw this.#unreachable(error);
     }
+  }
+
+  /** The bytes of an answer as they come, for as long as they come. @throws MinidError what the node answered instead; not_running */
+  async stream(path: string, body: object, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    let response: IncomingMessage;
+    try {
+      response = await this.#send("POST", path, signal, body);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw this.#unreachable(error);
+    }
+    if (response.statusCode === 200) return response;
+    throw errorOf(parsed(await text(response)), `${this.name}${path} answered with HTTP ${response.statusCode}`);
+  }
+
+  #send(method: "GET" | "POST", path: string, signal: AbortSignal, body: object | undefined): Promise<IncomingMessage> {
+    const send = this.#base.startsWith("https:") ? httpsRequest : httpRequest;
+    const headers = { ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }), ...(body && { "content-type": "application/json" }) };
+    return new Promise((resolve, reject) => {
+      const call = send(new URL(this.#base + path), { ...this.#connection, method, headers, signal, agent: false }, resolve);
+      call.on("error", reject);
+      call.end(body && JSON.stringify(body));
+    });
+  }
+
+  #unreachable(error: unknown): MinidError {
+    return new MinidError("not_running", `no answer at ${this.name} (${error instanceof Error ? error.message : String(error)}): start minid on that machine with: minid up`, { cause: error });
   }
 
   /** The body of an answer that is no error. @param also statuses besides 200 whose body is an answer. */

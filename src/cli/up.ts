@@ -81,8 +81,8 @@ async function answers(home: string): Promise<boolean> {
   return reply?.status === 200;
 }
 
-function addressesOf({ http_host, http_port }: Config): { url: string; elsewhereUrl: string | undefined } {
-  const at = (host: string): string => `http://${isIPv6(host) ? `[${host}]` : host}:${http_port}`;
+function addressesOf({ http_host, http_port, http_tls_cert }: Config): { url: string; elsewhereUrl: string | undefined } {
+  const at = (host: string): string => `${http_tls_cert === undefined ? "http" : "https"}://${isIPv6(host) ? `[${host}]` : host}:${http_port}`;
   const [url, everywhere] = [at(loopbackOf(http_host)), isAnyAddress(http_host)];
   if (isLoopback(http_host) || http_host === "localhost") return { url, elsewhereUrl: undefined };
   return { url, elsewhereUrl: everywhere ? at(hostname().includes(".") ? hostname() : `${hostname()}.local`) : url };

@@ -57,6 +57,8 @@ export const catalogue = {
   idempotency_key_reused: entry(422, "invalid_request_error", GrpcStatus.failedPrecondition, false, "The Idempotency-Key was used for a different request.", "Send the same body as before, or a new key."),
   superseded: entry(409, "invalid_request_error", GrpcStatus.aborted, false, "Another connection took this answer over.", "Read on there: one connection at a time gets an answer with an Idempotency-Key."),
   answer_diverged: entry(409, "server_error", GrpcStatus.dataLoss, false, "The answer cannot be continued exactly where the client left off.", "Ask again with a new Idempotency-Key."),
+  host_not_allowed: entry(403, "permission_error", GrpcStatus.permissionDenied, false, "A caller without a key named a host that is not this machine: a web page's trick to reach it (DNS rebinding), or a name minid does not know.", "Use an address or localhost, send an API key, or add the name to http_allowed_hosts."),
+  origin_not_allowed: entry(403, "permission_error", GrpcStatus.permissionDenied, false, "A web page of another origin called the API.", "Add the page's origin to http_cors_origins."),
   // --- capacity and time
   queue_full: entry(429, "rate_limit_error", GrpcStatus.resourceExhausted, true, "More requests are waiting than the queue holds.", "Wait for the time that Retry-After gives, then try again."),
   deadline_exceeded: entry(504, "server_error", GrpcStatus.deadlineExceeded, true, "The request's deadline passed before the answer was complete.", "Try again, or give it more time."),

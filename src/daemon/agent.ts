@@ -8,6 +8,8 @@ import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import { listenAtHome } from "../api/home-socket.js";
 import { createServer } from "../api/server.js";
+import { apiOptionsOf } from "../api/options-from-config.js";
+import { pollTlsFiles } from "../api/tls-source.js";
 import { snapshotStatusSource } from "../api/snapshot-status.js";
 import type { ServedModel } from "../api/served-model.js";
 import { bindableHost } from "../core/any-address.js";
@@ -38,7 +40,7 @@ import { Introducer, aliveMembers } from "./discovery/introducer.js";
 import { AgentDoctor } from "./doctor/agent-doctor.js";
 import { examineHandler, measureHandler } from "./doctor/examine-rpc.js";
 import { isSystemService } from "./doctor/machine-look.js";
-import { engineOf, localFacts, loopbackOf, ownAddresses } from "./facts.js";
+import { engineOf, localFacts, loopbackOf, ownAddresses, ownNames } from "./facts.js";
 import { foundCluster } from "./identity/cluster.js";
 import { generateHandler } from "./inference/generate-service.js";
 import { LocalGenerator } from "./inference/local-generator.js";
@@ -263,14 +265,19 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       telemetry.answerRecovered(recovery, requestId);
     } });
     const model = servedModel(place.id, assistant, config, version, clock);
+    const { http_tls_cert: certFile, http_tls_key: keyFile } = config;
+    const tls = certFile !== undefined && keyFile !== undefined
+      ? pollTlsFiles({ certFile, keyFile }, (problem) => log.error({ problem }, "the changed TLS files cannot be used, the old ones stay"), () => log.info({ certFile }, "TLS certificate read again"))
+      : undefined;
+    life.onStop("TLS files", () => tls?.stop());
     const homeConnections = new WeakSet<Socket>();
     const http = createServer({
       generator: resuming, log, clock, answers, observer: telemetry,
       models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
       status: snapshotStatusSource(status, (accept) => telemetry.expose(accept)),
-      keys: trustedKeys(trust, clock), homeConnections,
+      keys: trustedKeys(trust, clock), homeConnections, hostNames: () => [...ownNames(config), ...config.http_allowed_hosts], ...(tls && { tls }),
       admin: { drain: (draining) => clusterDriver.input({ kind: "drain", draining }), examine: (deep) => doctor.examineCluster(deep) },
-    }, { loopbackNeedsKey: config.http_loopback_key, bodyBytesMax: config.http_body_bytes_max, requestTimeoutMs: config.request_timeout_ms, keepAliveMs: config.sse_keepalive_ms, version });
+    }, apiOptionsOf(config, version));
     life.onStop("front door", () => { http.server.closeAllConnections(); });
     await http.listen({ host: await bindableHost(config.http_host), port: config.http_port }).catch((error: NodeJS.ErrnoException) => {
       throw new MinidError("port_in_use", `cannot listen on ${config.http_host}:${config.http_port} (${error.code ?? error.message}): is another minid running? Otherwise choose another http_port`);

@@ -1,5 +1,5 @@
 /** What this machine says of itself to the cluster, gathered from the configuration and the operating system. */
-import { availableParallelism, networkInterfaces, totalmem } from "node:os";
+import { availableParallelism, hostname, networkInterfaces, totalmem } from "node:os";
 import { isAnyAddress } from "../core/any-address.js";
 import type { Config } from "./config/table.js";
 import { ADDRESSES_MAX, type LocalFacts, type WorkerFacts } from "./membership/facts.js";
@@ -35,6 +35,14 @@ export function localFacts(config: Config, version: string, worker: WorkerFacts)
 export function engineOf(config: Config): "onnx" | "mlx" {
   if (config.engine !== "auto") return config.engine;
   return process.platform === "darwin" && process.arch === "arm64" ? "mlx" : "onnx";
+}
+
+/** Names by which people on this network know the machine; they change with it. */
+export function ownNames(config: Config): string[] {
+  const [full, id] = [hostname().toLowerCase(), config.device_id.toLowerCase()];
+  const short = full.replace(/\..*$/u, "");
+  const names: readonly (string | undefined)[] = [full, short, `${short}.local`, id, `${id}.local`, "minid.local", config.advertise_host?.toLowerCase(), config.http_host.toLowerCase(), ...config.devices.filter((device) => device.device_id === config.device_id).map((device) => device.hostname.toLowerCase())];
+  return [...new Set(names.flatMap((name) => (name === undefined || name === "" || name === "*" ? [] : [name])))];
 }
 
 /** The configured address, else what the interfaces have now: the network's before the loopback, which serves nodes on one machine. */

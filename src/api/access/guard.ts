@@ -7,6 +7,7 @@ import type { FastifyInstance } from "fastify";
 import { MinidError } from "../../core/errors.js";
 import { type Caller, type CallerRules, callerOf } from "./caller.js";
 import { type Need, allows, needOf } from "./rules.js";
+import { type WebPageRules, webPageRefusal } from "./web-page.js";
 
 declare module "fastify" {
   interface FastifyRequest { caller: Caller }
@@ -14,20 +15,29 @@ declare module "fastify" {
 
 const nobody: Caller = Object.freeze({ kind: "nobody", why: "no key" });
 
+export interface AccessRules extends CallerRules {
+  readonly webPages: () => WebPageRules;
+}
+
 /** @param homeSockets connections that came over the home's own socket. */
-export function guardAccess(server: FastifyInstance, rules: CallerRules, homeSockets: WeakSet<Socket>): void {
+export function guardAccess(server: FastifyInstance, rules: AccessRules, homeSockets: WeakSet<Socket>): void {
   const callers = new WeakMap<object, Caller>();
   server.decorateRequest("caller", { getter() { return callers.get(this) ?? nobody; } });
   server.addHook("onRequest", async (request, reply) => {
     const { socket, headers, routeOptions } = request;
     const caller = callerOf({ address: socket.remoteAddress, homeSocket: homeSockets.has(socket), headers }, rules);
     callers.set(request, caller);
-    const refusal = refusalOf(caller, needOf(request.is404 ? undefined : routeOptions.url));
+    const fromPage = caller.kind === "loopback" ? webPageRefusal(valuesOf(request.raw.rawHeaders, "host"), headers.origin, rules.webPages()) : undefined;
+    const refusal = fromPage ?? refusalOf(caller, needOf(request.is404 ? undefined : routeOptions.url));
     if (!refusal) return;
     if (refusal.code === "invalid_api_key") reply.header("www-authenticate", 'Bearer realm="minid"');
     throw refusal;
   });
 }
+
+/** Every value of a header: Node keeps the first of a second `Host`, and something before us may have gone by the other. */
+const valuesOf = (rawHeaders: readonly string[], name: string): string[] =>
+  rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === name);
 
 function refusalOf(caller: Caller, need: Need): MinidError | undefined {
   if (need === "open" || caller.kind === "home") return undefined;

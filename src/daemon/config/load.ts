@@ -73,6 +73,9 @@ function brokenRule(config: Config): { readonly key: SettingKey; readonly messag
   if (new Set(ports).size < ports.length) {
     return { key: "http_port", message: `http_port, agent_port and worker_port are ${ports.join(", ")}: they must differ` };
   }
+  if ((config.http_tls_cert === undefined) !== (config.http_tls_key === undefined)) {
+    return { key: config.http_tls_cert === undefined ? "http_tls_key" : "http_tls_cert", message: "http_tls_cert and http_tls_key belong together: give both or neither" };
+  }
   const ids = config.devices.map((device) => device.device_id);
   const twice = ids.find((id, index) => ids.indexOf(id) !== index);
   return twice === undefined ? undefined : { key: "devices", message: `devices: device_id ${JSON.stringify(twice)} is there twice: give each machine its own` };

@@ -52,6 +52,12 @@ export const table = {
   mdns: boolean(true, "Find and announce machines by multicast DNS."),
   mdns_interface: text(z.string().min(1).optional(), "Only this interface's address for multicast DNS (an IPv4 address)."),
   // who may ask
+  http_allowed_hosts: json(z.array(z.string().min(1).max(253).toLowerCase()).max(64).default([]), "Further names by which callers without a key may ask for this machine, against DNS rebinding; .example.com is all below it, * any."),
+  http_cors_origins: json(z.array(z.string().min(1).max(300)).max(64).default([]), "Origins of web pages that may use the API, like https://chat.example.com; * is any."),
+  http_tls_cert: text(z.string().min(1).optional(), "PEM file of the certificate (and chain) for HTTPS; without it the API is plain HTTP."),
+  http_tls_key: text(z.string().min(1).optional(), "PEM file of that certificate's key. Both are read again when they change."),
+  http_connections_max: number(count(4_096, 16, 65_536), "", "Open connections to the HTTP API; one address from elsewhere may hold half of them."),
+  http_receive_timeout_ms: number(ms(60_000, 100, 3_600_000), "ms", "Longest that a request's headers and body may take to arrive; headers alone have 10 s at most."),
   http_loopback_key: boolean(false, "Ask for an API key from this machine too, not only from others."),
   // what to run
   model: text(z.string().min(1).default("SmolLM2-135M-Instruct-8bit"), "The model to serve: a directory, or an id (org/name)."),

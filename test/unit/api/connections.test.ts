@@ -39,7 +39,7 @@ async function rawConnection(url: string, send: string) {
 
 const rawPost = (body: object) => {
   const text = JSON.stringify(body);
-  return `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
+  return `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
 };
 
 const hello = () => encode(model, "hello again");
@@ -180,7 +180,7 @@ describe("closing", () => {
   it("does not wait for connections that carry no request", async () => {
     const { server, url } = await start(new ScriptedGenerator(silent));
     const fresh = await rawConnection(url, "");
-    const used = await rawConnection(url, "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n");
+    const used = await rawConnection(url, "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
     await until(() => expect(used.received.text).toContain("live"));
     await server.close();
     await until(() => expect([fresh.received.closed, used.received.closed]).toEqual([true, true]));
@@ -192,7 +192,7 @@ describe("closing", () => {
     const { socket, received } = await rawConnection(url, rawPost(userSays("Hi")));
     await until(() => expect(generator.signals).toHaveLength(1));
     const closed = server.close();
-    socket.write("GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n");
+    socket.write("GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n");
     await closed;
     await until(() => expect(received.closed).toBe(true));
     expect(received.text).toContain('"draining"');

@@ -97,7 +97,7 @@ export function events(body: string): string[] {
   return body.split("\n\n").filter((block) => block.startsWith("data: ")).map((block) => block.slice("data: ".length));
 }
 
-export const until = (condition: () => void) => vi.waitFor(condition, { timeout: 5_000, interval: 5 });
+export const until = (condition: () => void | Promise<void>) => vi.waitFor(condition, { timeout: 5_000, interval: 5 });
 
 export const userSays = (content: string, rest: object = {}) => ({ model: modelId, messages: [{ role: "user", content }], ...rest });
 

@@ -2,6 +2,7 @@ import { PassThrough } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ChatClient } from "../../../src/cli/chat-client.js";
+import { NodeClient } from "../../../src/cli/node-client.js";
 import { converse } from "../../../src/cli/chat-terminal.js";
 import type { ServedModel } from "../../../src/api/served-model.js";
 import { MinidError } from "../../../src/core/errors.js";
@@ -45,7 +46,7 @@ describe("ChatClient", () => {
 
   it("sends the system message and the conversation so far with each question", async () => {
     const generator = answering("Hello!");
-    const client = new ChatClient({ url: await node(generator), system: "Be brief." });
+    const client = new ChatClient({ node: NodeClient.at(await node(generator), undefined), system: "Be brief." });
     expect(await collect(client.ask("Hi", never))).toBe("Hello!");
     await collect(client.ask("Again", never));
     expect(prompts(generator)[1]).toBe("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n<|im_start|>user\nAgain<|im_end|>\n<|im_start|>assistant\n");
@@ -56,25 +57,25 @@ describe("ChatClient", () => {
 
   it("throws the server's own error, before the stream and in it", async () => {
     const full = new ScriptedGenerator(async function* script() { yield* []; throw new MinidError("queue_full", "The queue is full."); });
-    await expect(collect(new ChatClient({ url: await node(full) }).ask("Hi", never))).rejects.toMatchObject({ code: "queue_full", message: "The queue is full." });
+    await expect(collect(new ChatClient({ node: NodeClient.at(await node(full), undefined) }).ask("Hi", never))).rejects.toMatchObject({ code: "queue_full", message: "The queue is full." });
     const breaking = new ScriptedGenerator(async function* script() {
       yield { kind: "tokens", tokens: [{ token: encode(model, "Hi")[0]!, index: 0 }] };
       throw new MinidError("stage_lost", "Rank 1 is gone.");
     });
-    await expect(collect(new ChatClient({ url: await node(breaking) }).ask("Hi", never))).rejects.toMatchObject({ code: "stage_lost" });
+    await expect(collect(new ChatClient({ node: NodeClient.at(await node(breaking), undefined) }).ask("Hi", never))).rejects.toMatchObject({ code: "stage_lost" });
   });
 
   it("says that minid is not running where nobody listens", async () => {
     const url = await node(answering("x"));
     await open.pop()!.close();
-    await expect(collect(new ChatClient({ url }).ask("Hi", never))).rejects.toMatchObject({ code: "not_running" });
+    await expect(collect(new ChatClient({ node: NodeClient.at(url, undefined) }).ask("Hi", never))).rejects.toMatchObject({ code: "not_running" });
   });
 });
 
 describe("minid chat at a terminal", () => {
   it("answers, keeps the conversation, obeys its commands and leaves with Ctrl-D", async () => {
     const generator = answering("Hello!");
-    const { type, screen, ended, leave } = terminal(new ChatClient({ url: await node(generator) }));
+    const { type, screen, ended, leave } = terminal(new ChatClient({ node: NodeClient.at(await node(generator), undefined) }));
     type("Hi\n");
     await until(() => expect(screen.text).toContain("Hello!\n"));
     type("/system Be brief.\n/clear\nfirst \\\nsecond\n");
@@ -88,7 +89,7 @@ describe("minid chat at a terminal", () => {
 
   it("stops the answer on Ctrl-C and goes on", async () => {
     const generator = new ScriptedGenerator(babbling(encode(model, "on and on")));
-    const { type, screen, ended } = terminal(new ChatClient({ url: await node(generator) }));
+    const { type, screen, ended } = terminal(new ChatClient({ node: NodeClient.at(await node(generator), undefined) }));
     type("Hi\n");
     await until(() => expect(screen.text).toContain("on and on"));
     type("\u0003");
@@ -103,7 +104,7 @@ describe("minid chat at a terminal", () => {
 
   it("tells a failure in one line and goes on", async () => {
     const generator = new ScriptedGenerator(async function* script() { yield* []; throw new MinidError("queue_full", "The queue is full."); });
-    const { type, screen, ended } = terminal(new ChatClient({ url: await node(generator) }));
+    const { type, screen, ended } = terminal(new ChatClient({ node: NodeClient.at(await node(generator), undefined) }));
     type("Hi\n");
     await until(() => expect(screen.text).toContain("queue_full: The queue is full."));
     type("/exit\n");
