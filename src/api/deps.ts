@@ -7,6 +7,7 @@ import type { Generator } from "../daemon/inference/generate.js";
 import type { KeyDirectory } from "../daemon/security/api-keys.js";
 import type { RequestObserver } from "./observer.js";
 import type { ApiOptions } from "./options.js";
+import type { KeyLimiter } from "./limits/key-limits.js";
 import type { TlsSource } from "./http-server.js";
 import type { AdminActions } from "./routes/admin.js";
 import type { ModelDirectory } from "./served-model.js";
@@ -35,5 +36,6 @@ export interface ApiDeps {
 
 /** What a route is given: the dependencies with their defaults filled in. */
 export interface RouteContext extends Required<Omit<ApiDeps, "tls">> {
+  readonly limiter: KeyLimiter;
   readonly options: ApiOptions;
 }

@@ -10,6 +10,8 @@ import { requestDeadlineMs } from "./deadline.js";
 import type { RouteContext } from "./deps.js";
 import { embeddingOf } from "./embeddings.js";
 import { publicError } from "./error-response.js";
+import type { Allowance } from "./limits/key-limits.js";
+import { isBatch, withPriority } from "./priority.js";
 import { type Interleave, inTurn, merged } from "./choices.js";
 import { type Tally, timed } from "./observer.js";
 import type { EventChain } from "./reattach/event-chain.js";
@@ -60,11 +62,26 @@ export async function respondStream(
   return call.reply;
 }
 
-async function within(context: RouteContext, { endpoint, request, reply, frame }: GenerationCall, work: (run: Run) => Promise<void>): Promise<void> {
+async function within(context: RouteContext, call: GenerationCall, work: (run: Run) => Promise<void>): Promise<void> {
+  const allowance = context.limiter.enter(call.request, call.reply);
+  try { await generating(context, call, allowance, work); } finally { allowance.leave(); }
+}
+
+async function generating(context: RouteContext, { endpoint, request, reply, frame }: GenerationCall, allowance: Allowance, work: (run: Run) => Promise<void>): Promise<void> {
   const { clock, observer } = context;
   const turn = frame?.turn;
   const generator = turn?.generator(context.generator) ?? context.generator;
   const startedMs = clock.now();
+  const batch = isBatch(request.headers["priority"]);
+  /** The answers to one prompt share it: it is paid for once. */
+  const paid = new Set<readonly number[]>();
+  const pay = (prompt: readonly number[]): void => {
+    if (paid.has(prompt)) return;
+    // Only the first can be refused: a stream that has begun is not broken off for it.
+    if (paid.size === 0) allowance.prompt(prompt.length);
+    else allowance.spend(prompt.length);
+    paid.add(prompt);
+  };
   const deadlineMs = requestDeadlineMs(request.headers["timeout"], context.options.requestTimeoutMs);
   const scope = openScope(reply, deadlineMs, turn?.signal);
   const tally: Tally = { promptTokens: 0, completionTokens: 0, firstTokenSeconds: undefined, reasons: [] };
@@ -74,13 +91,15 @@ async function within(context: RouteContext, { endpoint, request, reply, frame }
     // An answer that can be continued elsewhere has its pieces in one order only.
     interleave: turn ? inTurn : merged,
     answer(asked) {
+      pay(asked.generate.prompt);
       tally.promptTokens += asked.generate.prompt.length;
-      const pieces = answer(generator, { ...asked, generate: { ...asked.generate, deadlineMs: leftMs() } }, scope.signal);
-      return timed(pieces, startedMs, clock, observer, request.id, tally);
+      const pieces = answer(generator, { ...asked, generate: withPriority({ ...asked.generate, deadlineMs: leftMs() }, batch) }, scope.signal);
+      return timed(pieces, startedMs, clock, observer, request.id, tally, (tokens) => { allowance.spend(tokens); });
     },
     embed(asked) {
+      pay(asked.prompt);
       tally.promptTokens += asked.prompt.length;
-      return embeddingOf(generator, { ...asked, deadlineMs: leftMs() }, scope.signal);
+      return embeddingOf(generator, withPriority({ ...asked, deadlineMs: leftMs() }, batch), scope.signal);
     },
   };
   try {

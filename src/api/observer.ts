@@ -30,7 +30,7 @@ export const noObserver: RequestObserver = { firstToken() {}, interToken() {}, f
 export interface Tally { promptTokens: number; completionTokens: number; firstTokenSeconds: number | undefined; readonly reasons: ("stop" | "length")[] }
 
 /** Passes the pieces on, counts their tokens and reports when they came. */
-export async function* timed(pieces: AsyncIterable<AnswerPiece>, startedMs: number, clock: Clock, observer: RequestObserver, requestId: string, tally: Tally): AsyncGenerator<AnswerPiece> {
+export async function* timed(pieces: AsyncIterable<AnswerPiece>, startedMs: number, clock: Clock, observer: RequestObserver, requestId: string, tally: Tally, onTokens: (count: number) => void): AsyncGenerator<AnswerPiece> {
   let lastMs: number | undefined;
   for await (const piece of pieces) {
     if (piece.kind === "text" && piece.arrived > 0) {
@@ -43,6 +43,7 @@ export async function* timed(pieces: AsyncIterable<AnswerPiece>, startedMs: numb
       else observer.interToken((now - lastMs) / 1000 / piece.arrived);
       lastMs = now;
       tally.completionTokens += piece.arrived;
+      onTokens(piece.arrived);
     }
     if (piece.kind === "finished") tally.reasons.push(piece.reason);
     yield piece;

@@ -8,6 +8,11 @@ export const apiOptionsOf = (config: Config, version: string): Partial<ApiOption
   connectionsMax: config.http_connections_max,
   corsOrigins: config.http_cors_origins,
   keepAliveMs: config.sse_keepalive_ms,
+  keyLimits: {
+    ...(config.key_concurrent_requests !== undefined && { concurrentRequests: config.key_concurrent_requests }),
+    ...(config.key_requests_per_minute !== undefined && { requestsPerMinute: config.key_requests_per_minute }),
+    ...(config.key_tokens_per_minute !== undefined && { tokensPerMinute: config.key_tokens_per_minute }),
+  },
   loopbackNeedsKey: config.http_loopback_key,
   receiveTimeoutMs: config.http_receive_timeout_ms,
   requestTimeoutMs: config.request_timeout_ms,

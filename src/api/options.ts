@@ -1,4 +1,5 @@
 /** The front door's settings, with their defaults and bounds. The agent fills them from its config table. */
+import type { KeyLimits } from "../core/trust/records.js";
 
 export interface ApiOptions {
   /** Largest request body. */
@@ -20,6 +21,8 @@ export interface ApiOptions {
   readonly connectionsMax: number;
   /** Requests in flight on one connection (HTTP pipelining). */
   readonly pipelinedMax: number;
+  /** Of every key that has none of its own. */
+  readonly keyLimits: KeyLimits;
   /** Web pages of these origins may use the API: CORS. */
   readonly corsOrigins: readonly string[];
   /** A key is needed from this machine too. */
@@ -40,6 +43,7 @@ export const apiDefaults: ApiOptions = Object.freeze({
   headerBytesMax: 16 << 10,
   connectionsMax: 4_096,
   pipelinedMax: 16,
+  keyLimits: {},
   corsOrigins: [],
   loopbackNeedsKey: false,
   version: "0",

@@ -13,6 +13,7 @@ import type { ApiDeps, RouteContext } from "./deps.js";
 import { errorBody, errorHeaders, publicError } from "./error-response.js";
 import { createFrontServer } from "./http-server.js";
 import { requestId } from "./ids.js";
+import { KeyLimiter } from "./limits/key-limits.js";
 import { noObserver } from "./observer.js";
 import { watchConnections } from "./open-connections.js";
 import { apiDefaults, type ApiOptions } from "./options.js";
@@ -39,7 +40,7 @@ const noAgent = (): never => { throw new MinidError("not_found", "This server ha
 const noActions: AdminActions = { drain: noAgent, examine: noAgent };
 
 export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
-  const context: RouteContext = { clock: systemClock, observer: noObserver, answers: ownAnswers(deps.clock ?? systemClock), keys: noKeys, admin: noActions, homeConnections: new WeakSet(), hostNames: () => [], ...deps, options: { ...apiDefaults, ...options } };
+  const context: RouteContext = { clock: systemClock, observer: noObserver, answers: ownAnswers(deps.clock ?? systemClock), keys: noKeys, admin: noActions, homeConnections: new WeakSet(), hostNames: () => [], ...deps, limiter: new KeyLimiter({ ...apiDefaults, ...options }.keyLimits, deps.clock ?? systemClock), options: { ...apiDefaults, ...options } };
   const { bodyBytesMax, corsOrigins, pipelinedMax } = context.options;
   const sendError = (thrown: unknown, id: string, reply: FastifyReply) => {
     const error = publicError(thrown, id, context.log);

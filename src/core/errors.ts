@@ -61,6 +61,7 @@ export const catalogue = {
   origin_not_allowed: entry(403, "permission_error", GrpcStatus.permissionDenied, false, "A web page of another origin called the API.", "Add the page's origin to http_cors_origins."),
   // --- capacity and time
   queue_full: entry(429, "rate_limit_error", GrpcStatus.resourceExhausted, true, "More requests are waiting than the queue holds.", "Wait for the time that Retry-After gives, then try again."),
+  rate_limit_exceeded: entry(429, "rate_limit_error", GrpcStatus.resourceExhausted, true, "The API key has reached one of its limits.", "Wait for the time that Retry-After gives, then try again."),
   deadline_exceeded: entry(504, "server_error", GrpcStatus.deadlineExceeded, true, "The request's deadline passed before the answer was complete.", "Try again, or give it more time."),
   cancelled: entry(499, "invalid_request_error", GrpcStatus.aborted, true, "The client went away.", "Nothing to do."),
   // --- the cluster

@@ -58,6 +58,9 @@ export const table = {
   http_tls_key: text(z.string().min(1).optional(), "PEM file of that certificate's key. Both are read again when they change."),
   http_connections_max: number(count(4_096, 16, 65_536), "", "Open connections to the HTTP API; one address from elsewhere may hold half of them."),
   http_receive_timeout_ms: number(ms(60_000, 100, 3_600_000), "ms", "Longest that a request's headers and body may take to arrive; headers alone have 10 s at most."),
+  key_concurrent_requests: number(z.int().min(1).max(10_000).optional(), "", "Requests that one API key may have in flight on this node, unless the key says otherwise; default: no limit."),
+  key_requests_per_minute: number(z.int().min(1).max(1_000_000_000).optional(), "", "Requests that one API key may begin in a minute on this node, unless the key says otherwise; default: no limit."),
+  key_tokens_per_minute: number(z.int().min(1).max(1_000_000_000).optional(), "tokens", "Tokens, read and written, that one API key may spend in a minute on this node, unless the key says otherwise; default: no limit."),
   http_loopback_key: boolean(false, "Ask for an API key from this machine too, not only from others."),
   // what to run
   model: text(z.string().min(1).default("SmolLM2-135M-Instruct-8bit"), "The model to serve: a directory, or an id (org/name)."),

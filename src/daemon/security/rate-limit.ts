@@ -4,12 +4,7 @@
  * which the common bucket keeps harmless.
  */
 import type { Millis } from "../../core/ids.js";
-
-export interface BucketPolicy {
-  /** How many at once after a pause. */
-  readonly burst: number;
-  readonly perSecond: number;
-}
+import { type Bucket, type BucketPolicy, filled, less, secondsUntil } from "../../core/token-bucket.js";
 
 export const joinLimits = {
   perSource: { burst: 5, perSecond: 0.2 },
@@ -17,8 +12,6 @@ export const joinLimits = {
 } as const satisfies Record<string, BucketPolicy>;
 
 const sourcesMax = 1_024;
-
-interface Bucket { level: number; readonly atMs: number }
 
 export class RateLimiter {
   readonly #perSource: BucketPolicy;
@@ -33,21 +26,14 @@ export class RateLimiter {
 
   /** @returns 0 when the attempt may go on (and is counted), else the seconds after which the next one may. */
   attempt(source: string, now: Millis): number {
-    const own = this.#filled(this.#sources.get(source), this.#perSource, now);
-    const all = this.#filled(this.#all, this.#together, now);
+    const own = filled(this.#sources.get(source), this.#perSource, now);
+    const all = filled(this.#all, this.#together, now);
+    const waitSeconds = Math.max(secondsUntil(own, this.#perSource, 1), secondsUntil(all, this.#together, 1));
+    const spent = waitSeconds > 0 ? 0 : 1;
     this.#sources.delete(source);
-    this.#sources.set(source, own);
-    this.#all = all;
+    this.#sources.set(source, less(own, spent));
+    this.#all = less(all, spent);
     if (this.#sources.size > sourcesMax) for (const oldest of this.#sources.keys()) { this.#sources.delete(oldest); break; }
-    const waitSeconds = Math.max((1 - own.level) / this.#perSource.perSecond, (1 - all.level) / this.#together.perSecond);
-    if (waitSeconds > 0) return Math.ceil(waitSeconds);
-    own.level -= 1;
-    all.level -= 1;
-    return 0;
-  }
-
-  #filled(bucket: Bucket | undefined, policy: BucketPolicy, now: Millis): Bucket {
-    if (!bucket) return { level: policy.burst, atMs: now };
-    return { level: Math.min(policy.burst, bucket.level + Math.max(0, now - bucket.atMs) / 1_000 * policy.perSecond), atMs: Math.max(now, bucket.atMs) };
+    return Math.ceil(waitSeconds);
   }
 }
