@@ -20,7 +20,11 @@ const kinds = values.faults?.split(",") ?? possible;
 const unknown = kinds.find((name) => !possible.includes(name));
 if (unknown !== undefined) throw new Error(`--faults: there is no ${unknown}; there are ${possible.join(", ")}`);
 
+const stop = new AbortController();
+for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => stop.abort());
+
 const report = await runChaos({
+  signal: stop.signal,
   seed: Number(values.seed ?? Date.now() % 1_000_000),
   minutesMax: Number(values.minutes ?? 5),
   faultsMax: Number(values.count ?? Number.MAX_SAFE_INTEGER),

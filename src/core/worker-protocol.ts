@@ -17,6 +17,8 @@
  *  - After a step that failed in the ring its sequences may be cached on some ranks and not on others, and the ranks behind refuse
  *    what follows it: begin another Run stream, whose first step drops every slot.
  *    A span beyond what a slot holds fails with `stage_lost`: that rank lost its cache.
+ *  - A stream that begins with `keep` finds on every rank either what it names or nothing, and is told which (`held`). Spans whose
+ *    rows some ranks lack name those (`lacking`): the others compute nothing and hand on what they computed the first time.
  *  - Results come in the order of the steps. At most `stepsInFlightMax` steps are taken before the first is answered; further
  *    ones wait in the stream. A new plan finds every slot empty, also when the stage was already loaded.
  */
@@ -157,7 +159,22 @@ export interface StepSpan {
   readonly sample: boolean;
   /** Every row comes back to rank 0 after the last layer, as the mean of them needs it; otherwise only the one to be sampled. */
   readonly everyRow?: boolean;
+  /** Rows that only these ranks compute, because all others kept them (`Keep`). Empty or absent: every rank computes. Nothing is sampled. */
+  readonly lacking?: readonly number[];
 }
+
+/** Tokens of a slot that every step answered so far has left in the cache. */
+export interface KeptSlot { readonly slot: number; readonly length: number }
+
+/** What a scheduler whose ring was lost knows to be cached still, wherever the process lived on. */
+export interface Keep {
+  /** Runs that may have made a rank's cache last; a cache that another run has touched is dropped. */
+  readonly runs: readonly number[];
+  readonly slots: readonly KeptSlot[];
+}
+
+/** Of the slots to be kept, those that a rank holds. */
+export interface RankHeld { readonly rank: number; readonly slots: readonly number[] }
 
 export interface Step {
   readonly epoch: Epoch;
@@ -165,6 +182,8 @@ export interface Step {
   readonly stepSeq: number;
   readonly ops: readonly CacheOp[];
   readonly spans: readonly StepSpan[];
+  /** Only in the first step of a stream, which then has no spans. */
+  readonly keep?: Keep | null;
 }
 
 export interface TokenLogprob { readonly token: number; readonly logprob: number }
@@ -198,6 +217,10 @@ export interface StepResult {
   readonly ringMs: number;
   /** Of the other ranks, in order; fewer when a rank of another version does not tell. */
   readonly times: readonly RankTime[];
+  /** What rank 0's worker calls this stream, in `Keep`; 0 when a worker of another version does not tell. */
+  readonly run?: number;
+  /** In answer to `keep`; a rank that is missing knows nothing of keeping. */
+  readonly held?: readonly RankHeld[];
 }
 
 export interface Frame {
@@ -213,6 +236,8 @@ export interface Frame {
   readonly hidden: Uint8Array;
   /** Of the ranks that it has passed. */
   readonly times: readonly RankTime[];
+  readonly keep?: Keep | null;
+  readonly held?: readonly RankHeld[];
 }
 
 export interface PassFailure {

@@ -37,12 +37,22 @@ class EngineThread {
       case "forget": this.#runner?.forget(request.key); return undefined;
       case "whole":
         await this.#grammars?.prepare(request.ops);
-        return this.#timed(true, (stage) => ({ sampled: stage.whole(request.ops, request.spans) }));
+        return this.#timed(true, (stage) => {
+          const held = stage.enter(request.origin, true);
+          return { held, sampled: stage.whole(request.ops, request.spans) };
+        });
       case "beginRing":
         await this.#grammars?.prepare(request.ops);
-        return this.#timed(true, (stage) => ({ hidden: transferable(stage.beginRing(request.key, request.ops, request.spans)) }));
+        return this.#timed(true, (stage) => {
+          const held = stage.enter(request.origin, false);
+          return { held, hidden: transferable(stage.beginRing(request.key, request.ops, request.spans)) };
+        });
       case "finishRing": return this.#timed(false, (stage) => ({ sampled: stage.finishRing(request.key, request.hidden) }));
-      case "pass": return this.#timed(true, (stage) => ({ hidden: transferable(stage.pass(request.ops, request.spans, request.hidden, request.last)) }));
+      case "pass":
+        return this.#timed(true, (stage) => {
+          const held = stage.enter(request.origin, request.last);
+          return { held, hidden: transferable(stage.pass(request.ops, request.spans, request.hidden, request.last)) };
+        });
       default: return unreachable(request);
     }
   }

@@ -13,12 +13,13 @@
  */
 import { randomInt } from "node:crypto";
 import { MinidError, isErrorCode, toMinidError } from "../core/errors.js";
-import type { CacheOp, Frame, PassFailure, RankTime, Sampled, Step, StepResult } from "../core/worker-protocol.js";
+import type { CacheOp, Frame, PassFailure, RankHeld, RankTime, Sampled, Step, StepResult } from "../core/worker-protocol.js";
 import type { EngineHost } from "./engine-host.js";
 import { fromWire, toWire } from "./activations.js";
 import type { Term } from "./fence.js";
 import type { RingLink } from "./ring-link.js";
 import { newRunId } from "./run-order.js";
+import type { StepOrigin } from "./stage-runner.js";
 
 /** Whose steps these are: one scheduler's stream. */
 export type Run = object;
@@ -29,6 +30,8 @@ interface Pending {
   readonly done: (result: StepResult) => void;
   /** `waiting`: not begun, because it builds on a token that is not sampled yet. `travelling`: its frame has left and is not back. */
   where: "waiting" | "here" | "travelling" | "back";
+  readonly origin: StepOrigin;
+  held: readonly RankHeld[];
   sentAt: number;
   computeMs: number;
   result: StepResult | undefined;
@@ -44,6 +47,8 @@ export class RingHead {
   #over = false;
   #run: Run | undefined;
   #runId = 0;
+  /** The run's first step was submitted. */
+  #begun = false;
   /** Frames of the run that have left. */
   #sent = 0;
 
@@ -61,7 +66,9 @@ export class RingHead {
     if (run !== this.#run) this.#beginRun(run);
     const key = this.#nextKey;
     this.#nextKey += 1;
-    const pending: Pending = { run, step, done, where: "waiting", sentAt: 0, computeMs: 0, result: undefined };
+    const begin = this.#begun ? {} : { begin: { keep: step.keep ?? undefined } };
+    this.#begun = true;
+    const pending: Pending = { run, step, done, where: "waiting", origin: { run: this.#runId, ...begin }, held: [], sentAt: 0, computeMs: 0, result: undefined };
     this.#pending.set(key, pending);
     this.#begin();
   }
@@ -71,6 +78,7 @@ export class RingHead {
     const pending = this.#pending.get(frame.stepSeq);
     if (pending?.where !== "travelling" || pending.result) return;
     pending.where = "back";
+    pending.held = frame.held ?? [];
     this.#finish(frame.stepSeq, pending, frame.hidden, performance.now() - pending.sentAt, frame.times).catch((error: unknown) => { this.#fail(frame.stepSeq, error); });
     // The engine thread samples it before it looks at what is sent to it now.
     this.#begin();
@@ -100,6 +108,7 @@ export class RingHead {
   #beginRun(run: Run): void {
     this.#run = run;
     this.#runId = newRunId();
+    this.#begun = false;
     this.#sent = 0;
     for (const key of Array.from(this.#pending.keys())) this.#fail(key, new MinidError("stage_lost", "another scheduler took over this ring"));
   }
@@ -122,19 +131,20 @@ export class RingHead {
   }
 
   async #computeWhole(key: number, pending: Pending): Promise<void> {
-    const { sampled, computeMs } = await this.#host.request<"whole">({ kind: "whole", ops: pending.step.ops, spans: pending.step.spans });
+    const { sampled, computeMs, held } = await this.#host.request<"whole">({ kind: "whole", origin: pending.origin, ops: pending.step.ops, spans: pending.step.spans });
+    if (held) pending.held = [{ rank: 0, slots: held }];
     this.#succeed(key, pending, sampled, computeMs, 0, []);
   }
 
   async #sendRound(key: number, pending: Pending, link: RingLink): Promise<void> {
     const { ops, spans } = pending.step;
-    const { hidden, computeMs } = await this.#host.request<"beginRing">({ kind: "beginRing", key, ops, spans });
+    const { hidden, computeMs, held } = await this.#host.request<"beginRing">({ kind: "beginRing", origin: pending.origin, key, ops, spans });
     if (pending.result) { this.#forget(key); return; }
     pending.computeMs = computeMs;
     pending.where = "travelling";
     pending.sentAt = performance.now();
     this.#sent += 1;
-    link.send({ ...this.#term, run: this.#runId, place: this.#sent, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden), times: [] });
+    link.send({ ...this.#term, run: this.#runId, place: this.#sent, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden), times: [], keep: pending.step.keep ?? null, held: held ? [{ rank: 0, slots: held }] : [] });
   }
 
   async #finish(key: number, pending: Pending, bytes: Uint8Array, ringMs: number, times: readonly RankTime[]): Promise<void> {
@@ -144,7 +154,7 @@ export class RingHead {
   }
 
   #succeed(key: number, pending: Pending, sampled: readonly Sampled[], computeMs: number, ringMs: number, times: readonly RankTime[]): void {
-    this.#settle(key, pending, { stepSeq: pending.step.stepSeq, sampled, errorCode: "", error: "", computeMs, ringMs, times });
+    this.#settle(key, pending, { stepSeq: pending.step.stepSeq, sampled, errorCode: "", error: "", computeMs, ringMs, times, run: pending.origin.run, held: pending.held });
   }
 
   #fail(key: number, thrown: unknown): void {

@@ -66,9 +66,11 @@ export class RingMember {
     try {
       this.#order.admit(frame);
       const hidden = fromWire(frame.hidden);
-      const result = await host.request<"pass">({ kind: "pass", ops: frame.ops, spans: frame.spans, hidden, last }, [hidden.buffer]);
+      const origin = { run: frame.run, ...(frame.place === 1 && { begin: { keep: frame.keep ?? undefined } }) };
+      const result = await host.request<"pass">({ kind: "pass", origin, ops: frame.ops, spans: frame.spans, hidden, last }, [hidden.buffer]);
       const times = [...frame.times, { rank, computeMs: result.computeMs, heldMs: performance.now() - arrivedAt }];
-      link.send({ ...frame, hidden: toWire(result.hidden), times });
+      const held = result.held ? [...frame.held ?? [], { rank, slots: result.held }] : frame.held ?? [];
+      link.send({ ...frame, hidden: toWire(result.hidden), times, held });
     } catch (error) {
       const { code, message } = toMinidError(error);
       upstream.fail({ stepSeq: frame.stepSeq, errorCode: code, error: `rank ${rank}: ${message}`, rank });

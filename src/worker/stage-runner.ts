@@ -2,19 +2,27 @@
  * Executes steps on one loaded stage, in the engine thread: checks, cache operations, embedding, layers, head, sampling.
  * One call a step and rank; `beginRing` and `finishRing` are the two halves of rank 0's part when other ranks lie between.
  *
- * Invariants: a step that is refused has changed nothing. A sequence samples with the parameters and history its step began
+ * Invariants: a step that is refused has changed nothing (but the first of a run, which empties what is not kept). A sequence samples with the parameters and history its step began
  * with, even when its slot has been given to another one meanwhile. No number that is not finite leaves this file unnoticed.
  */
 import { MinidError } from "../core/errors.js";
 import { invariant } from "../core/invariant.js";
-import type { CacheOp, Sampled, StepSpan } from "../core/worker-protocol.js";
+import type { CacheOp, Keep, Sampled, StepSpan } from "../core/worker-protocol.js";
 import type { LayerRange } from "../model/spec.js";
+import { BoundaryStore } from "./boundary-store.js";
 import type { Stage } from "./engines/engine.js";
 import type { Grammars } from "./grammars.js";
 import type { FinalNorm } from "./pool.js";
-import { type StepLimits, checkHidden, checkStep } from "./step-check.js";
+import { type StageHoldings, type StepLimits, checkHidden, checkStep, computedBy } from "./step-check.js";
 import { type TextSlot, TextSlots } from "./text-slots.js";
 import { allFinite } from "./vocabulary-math.js";
+
+/** Memory for what was handed on: a share of the cache beside it, and this much at least. */
+const boundaryShare = 1 / 8;
+const boundaryBytesMin = 32 << 20;
+
+/** Where a step comes from. @property keep present in the first step of a run. */
+export interface StepOrigin { readonly run: number; readonly begin?: { readonly keep: Keep | undefined } }
 
 export interface StageRunnerOptions {
   readonly stage: Stage;
@@ -38,14 +46,18 @@ export class StageRunner {
   readonly #onProgress: () => void;
   readonly #text: TextSlots | undefined;
   readonly #awaited = new Map<number, readonly Awaited[]>();
+  readonly #boundary: BoundaryStore;
   #rank = 0;
   #adopted = false;
+  /** The run that touched the cache last. */
+  #content = 0;
 
   constructor({ stage, limits, layers, onProgress, grammars, finalNorm }: StageRunnerOptions) {
     this.#stage = stage;
     this.#limits = limits;
     this.#layers = layers;
     this.#onProgress = onProgress;
+    this.#boundary = new BoundaryStore(limits.hiddenSize, () => boundaryBytesMin + stage.memory().kvBytes * boundaryShare);
     this.#text = limits.ownsText ? new TextSlots(limits.vocabSize, (grammar) => grammars?.matcher(grammar), finalNorm) : undefined;
   }
 
@@ -53,24 +65,43 @@ export class StageRunner {
   adopt(rank: number): void {
     this.#rank = rank;
     this.#adopted = true;
-    for (let slot = 0; slot < this.#limits.slots; slot += 1) if (this.#stage.length(slot) > 0) this.#stage.drop(slot);
+    this.#content = 0;
+    this.#level(() => false);
     this.#text?.clear();
     this.#awaited.clear();
+  }
+
+  /**
+   * Before every step. The first one of a run leaves in the cache what it names and the right run made, and nothing else.
+   * @param last nobody comes after this rank, to whom rows would have to be handed again. @returns the kept slots, at the beginning of a run.
+   */
+  enter({ run, begin }: StepOrigin, last: boolean): readonly number[] | undefined {
+    if (!begin) { this.#content = run; return undefined; }
+    const known = this.#content !== 0 && begin.keep?.runs.includes(this.#content) === true;
+    const lengths = new Map(known ? begin.keep?.slots.map(({ slot, length }) => [slot, length]) : []);
+    const held = this.#level((slot) => {
+      const length = lengths.get(slot);
+      return length !== undefined && this.#stage.length(slot) >= length && (last || this.#boundary.length(slot) >= length);
+    });
+    // What is kept stays the work of the run that made it until another step touches it: a run that comes no further changes nothing.
+    if (!known) this.#content = run;
+    return held;
   }
 
   /** The whole step, in a ring of one. */
   whole(ops: readonly CacheOp[], spans: readonly StepSpan[]): readonly Sampled[] {
     const { awaited, tokens } = this.#begin(ops, spans);
-    const hidden = this.#forward(spans, this.#embed(tokens));
-    return this.#conclude(awaited, returnedRows(spans, hidden, this.#limits.hiddenSize));
+    const computed = spans.filter(this.#computes);
+    const hidden = this.#forward(computed, this.#embed(tokens));
+    return this.#conclude(awaited, returnedRows(computed, hidden, this.#limits.hiddenSize));
   }
 
-  /** Rank 0's layers. @param key under which `finishRing` finds the step again. @returns [rows, hiddenSize]. */
+  /** Rank 0's layers. @param key under which `finishRing` finds the step again. @returns [rows, hiddenSize]: those that rank 1 computes. */
   beginRing(key: number, ops: readonly CacheOp[], spans: readonly StepSpan[]): Float32Array {
     const { awaited, tokens } = this.#begin(ops, spans);
-    const hidden = this.#forward(spans, this.#embed(tokens));
+    const hidden = this.#forward(spans.filter(this.#computes), this.#embed(tokens));
     this.#awaited.set(key, awaited);
-    return hidden;
+    return this.#handOn(spans, hidden);
   }
 
   /** @param hidden [rows, hiddenSize]: what the last rank returned. */
@@ -86,24 +117,59 @@ export class StageRunner {
   /** A step that will not come back. */
   forget(key: number): void { this.#awaited.delete(key); }
 
-  /** @param hidden [rows, hiddenSize]. @param last returns only the rows that rank 0 waits for. */
+  /** @param hidden [rows, hiddenSize]: those that this rank computes. @param last returns only the rows that rank 0 waits for. */
   pass(ops: readonly CacheOp[], spans: readonly StepSpan[], hidden: Float32Array, last: boolean): Float32Array {
     const rows = this.#check(ops, spans);
+    const computed = spans.filter(this.#computes);
     checkHidden(hidden, rows, this.#limits.hiddenSize);
     this.#checkFinite(hidden, `the activations that reached rank ${this.#rank} are not finite numbers`);
     for (const op of ops) this.#applyToCache(op);
-    const output = this.#forward(spans, hidden);
-    return last ? returnedRows(spans, output, this.#limits.hiddenSize) : output;
+    const output = this.#forward(computed, hidden);
+    return last ? returnedRows(computed, output, this.#limits.hiddenSize) : this.#handOn(spans, output);
   }
 
   /** A part of what the next steps will want, once a plan is waiting for them. @returns whether there is more. */
   warm(): boolean { return this.#adopted && (this.#stage.warm?.() ?? false); }
 
   dispose(): void { this.#stage.dispose(); }
-  memory(): { readonly weightBytes: number; readonly kvBytes: number } { return this.#stage.memory(); }
+  memory(): { readonly weightBytes: number; readonly kvBytes: number } {
+    const { weightBytes, kvBytes } = this.#stage.memory();
+    return { weightBytes, kvBytes: kvBytes + this.#boundary.bytes };
+  }
+
+  readonly #computes = ({ lacking }: StepSpan): boolean => computedBy(lacking, this.#rank);
+
+  /** Empties every slot that is not kept. @returns the others. */
+  #level(keeps: (slot: number) => boolean): number[] {
+    const kept: number[] = [];
+    for (let slot = 0; slot < this.#limits.slots; slot += 1) {
+      if (this.#stage.length(slot) > 0 && keeps(slot)) { kept.push(slot); continue; }
+      if (this.#stage.length(slot) > 0) this.#stage.drop(slot);
+      this.#boundary.drop(slot);
+    }
+    return kept;
+  }
+
+  /** Remembers the rows computed here, and gives those that the next rank computes on, old ones among them. */
+  #handOn(spans: readonly StepSpan[], output: Float32Array): Float32Array {
+    const { hiddenSize } = this.#limits;
+    const rows: Float32Array[] = [];
+    let row = 0;
+    for (const span of spans) {
+      if (this.#computes(span)) {
+        this.#boundary.write(span.slot, span.position, output.subarray(row * hiddenSize, (row + span.rows) * hiddenSize));
+        row += span.rows;
+        if (computedBy(span.lacking, this.#rank + 1)) rows.push(output.subarray((row - span.rows) * hiddenSize, row * hiddenSize));
+      } else if (computedBy(span.lacking, this.#rank + 1)) rows.push(this.#boundary.read(span.slot, span.position, span.rows));
+    }
+    return spans.every(({ lacking }) => !lacking || lacking.length === 0) ? output : joined(rows, hiddenSize);
+  }
 
   #check(ops: readonly CacheOp[], spans: readonly StepSpan[]): number {
-    return checkStep(this.#limits, (slot) => this.#stage.length(slot), (slot) => this.#text?.historyLength(slot), ops, spans);
+    const holdings: StageHoldings = {
+      rank: this.#rank, length: (slot) => this.#stage.length(slot), history: (slot) => this.#text?.historyLength(slot), handedOn: (slot) => this.#boundary.length(slot),
+    };
+    return checkStep(this.#limits, holdings, ops, spans);
   }
 
   /** Checks, operations, histories. @returns what comes back, and the tokens of all rows. */
@@ -124,6 +190,7 @@ export class StageRunner {
       const { slot, position, rows, tokens, sample } = span;
       const slotText = text.get(slot);
       slotText.feed(position, tokens);
+      if (!this.#computes(span)) continue;
       all.set(tokens.length > 0 ? tokens : slotText.at(position, rows), row);
       row += rows;
       const returned = rowsReturned(span);
@@ -135,8 +202,14 @@ export class StageRunner {
   #applyToCache(op: CacheOp): void {
     switch (op.op) {
       case "open": return;
-      case "copy": this.#stage.copy(op.copy.from, op.copy.to, op.copy.length); return;
-      case "drop": this.#stage.drop(op.drop.slot); return;
+      case "copy":
+        this.#stage.copy(op.copy.from, op.copy.to, op.copy.length);
+        this.#boundary.copy(op.copy.from, op.copy.to, op.copy.length);
+        return;
+      case "drop":
+        this.#stage.drop(op.drop.slot);
+        this.#boundary.drop(op.drop.slot);
+        return;
       default: invariant(false, "checkStep lets no unknown operation pass");
     }
   }

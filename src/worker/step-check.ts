@@ -15,22 +15,34 @@ export interface StepLimits {
   readonly ownsText: boolean;
 }
 
+/** What a stage holds now. */
+export interface StageHoldings {
+  readonly rank: number;
+  /** Tokens that a slot's cache holds. */
+  readonly length: (slot: number) => number;
+  /** Tokens that are known of a slot's sequence, undefined when it is not open (rank 0). */
+  readonly history: (slot: number) => number | undefined;
+  /** Rows of a slot that can be handed on once more. */
+  readonly handedOn: (slot: number) => number;
+}
+
+/** Whether a rank computes a span, or kept its rows. */
+export const computedBy = (lacking: StepSpan["lacking"], rank: number): boolean => !lacking || lacking.length === 0 || lacking.includes(rank);
+
 export const cacheOpsMax = 1_024;
 
 const refuse = (message: string): never => { throw new MinidError("invalid_value", `step refused: ${message}`); };
 
 /**
- * @param lengthOf tokens that a slot's cache holds now.
- * @param historyOf tokens that are known of a slot's sequence, undefined when it is not open (rank 0).
- * @returns the rows of all spans together.
+ * @returns the rows that this rank computes.
  * @throws MinidError invalid_value, or stage_lost when a span builds on tokens that this stage does not hold or know.
  */
-export function checkStep(limits: StepLimits, lengthOf: (slot: number) => number, historyOf: (slot: number) => number | undefined, ops: readonly CacheOp[], spans: readonly StepSpan[]): number {
+export function checkStep(limits: StepLimits, holdings: StageHoldings, ops: readonly CacheOp[], spans: readonly StepSpan[]): number {
   if (ops.length > cacheOpsMax) refuse(`${ops.length} cache operations, at most ${cacheOpsMax}`);
   if (spans.length > limits.slots) refuse(`${spans.length} spans for ${limits.slots} slots`);
   const lengths = new Map<number, number>();
   const histories = new Map<number, number | undefined>();
-  const length = (slot: number): number => lengths.get(slot) ?? lengthOf(slot);
+  const length = (slot: number): number => lengths.get(slot) ?? holdings.length(slot);
   const checkSlot = (slot: number): void => { if (!Number.isInteger(slot) || slot < 0 || slot >= limits.slots) refuse(`slot ${slot}, the stage has ${limits.slots}`); };
   const checkTokens = (tokens: readonly number[], what: string): void => {
     for (const token of tokens) if (!Number.isInteger(token) || token < 0 || token >= limits.vocabSize) refuse(`${what} holds token ${token}, the vocabulary has ${limits.vocabSize}`);
@@ -71,17 +83,24 @@ export function checkStep(limits: StepLimits, lengthOf: (slot: number) => number
 
   let rowsTotal = 0;
   const seen = new Set<number>();
-  for (const { slot, position, rows, tokens } of spans) {
+  for (const { slot, position, rows, tokens, sample, everyRow, lacking } of spans) {
     checkSlot(slot);
     if (seen.has(slot)) refuse(`slot ${slot} has two spans`);
     seen.add(slot);
     if (!Number.isInteger(rows) || rows < 1) refuse(`slot ${slot} has a span of ${rows} rows`);
-    rowsTotal += rows;
+    const computes = computedBy(lacking, holdings.rank);
+    if (computes) rowsTotal += rows;
     if (rowsTotal > stepRowsMax) refuse(`more than ${stepRowsMax} rows`);
     if (!Number.isInteger(position) || position < 0 || position + rows > limits.contextMax) refuse(`slot ${slot} reaches position ${position + rows}, the context holds ${limits.contextMax}`);
     if (position > length(slot)) throw new MinidError("stage_lost", `slot ${slot} holds ${length(slot)} tokens here, the step goes on from ${position}: its cache was lost`);
+    if (lacking && lacking.length > 0 && (sample || everyRow)) refuse(`slot ${slot} has rows that some ranks kept and that are to come back`);
+    if (!computes) {
+      const handsOn = computedBy(lacking, holdings.rank + 1);
+      const held = lengths.has(slot) ? 0 : Math.min(holdings.length(slot), handsOn ? holdings.handedOn(slot) : Infinity);
+      if (position + rows > held) throw new MinidError("stage_lost", `slot ${slot} was to be kept up to ${position + rows}, ${held} tokens are held here`);
+    }
     if (!limits.ownsText) continue;
-    const known = histories.has(slot) ? histories.get(slot) : historyOf(slot);
+    const known = histories.has(slot) ? histories.get(slot) : holdings.history(slot);
     if (known === undefined) refuse(`slot ${slot} is not open: every sequence is opened before its first span`);
     if (tokens.length > 0) {
       if (tokens.length !== rows) refuse(`slot ${slot} has ${tokens.length} tokens for ${rows} rows`);

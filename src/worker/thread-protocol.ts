@@ -2,6 +2,7 @@
 import type { ErrorCode } from "../core/errors.js";
 import type { CacheOp, Sampled, StepSpan } from "../core/worker-protocol.js";
 import type { EngineName, Numerics } from "./engines/engine.js";
+import type { StepOrigin } from "./stage-runner.js";
 
 export interface ThreadData { readonly board: SharedArrayBuffer; readonly preload: EngineName | undefined }
 
@@ -31,11 +32,11 @@ export type Activations = Float32Array<ArrayBuffer>;
 export type ThreadRequest =
   | { readonly kind: "load"; readonly loadNumber: number; readonly options: StageLoadOptions }
   | { readonly kind: "adopt"; readonly rank: number }
-  | { readonly kind: "whole"; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
-  | { readonly kind: "beginRing"; readonly key: number; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
+  | { readonly kind: "whole"; readonly origin: StepOrigin; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
+  | { readonly kind: "beginRing"; readonly origin: StepOrigin; readonly key: number; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
   | { readonly kind: "finishRing"; readonly key: number; readonly hidden: Activations }
   | { readonly kind: "forget"; readonly key: number }
-  | { readonly kind: "pass"; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[]; readonly hidden: Activations; readonly last: boolean };
+  | { readonly kind: "pass"; readonly origin: StepOrigin; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[]; readonly hidden: Activations; readonly last: boolean };
 
 /** `id` pairs request and reply; requests are executed in the order they are sent. */
 export interface ThreadRequestMessage { readonly id: number; readonly request: ThreadRequest }
@@ -43,11 +44,11 @@ export interface ThreadRequestMessage { readonly id: number; readonly request: T
 export interface ThreadResults {
   readonly load: StageInfo;
   readonly adopt: undefined;
-  readonly whole: { readonly sampled: readonly Sampled[]; readonly computeMs: number };
-  readonly beginRing: { readonly hidden: Activations; readonly computeMs: number };
+  readonly whole: { readonly sampled: readonly Sampled[]; readonly computeMs: number; readonly held: readonly number[] | undefined };
+  readonly beginRing: { readonly hidden: Activations; readonly computeMs: number; readonly held: readonly number[] | undefined };
   readonly finishRing: { readonly sampled: readonly Sampled[]; readonly computeMs: number };
   readonly forget: undefined;
-  readonly pass: { readonly hidden: Activations; readonly computeMs: number };
+  readonly pass: { readonly hidden: Activations; readonly computeMs: number; readonly held: readonly number[] | undefined };
 }
 export type ThreadResult = ThreadResults[keyof ThreadResults];
 

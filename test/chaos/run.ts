@@ -29,6 +29,8 @@ export interface ChaosOptions {
   readonly network?: boolean;
   /** Each node with disks of its own, so that they can fail. Linux and root. */
   readonly ownDisks?: boolean;
+  /** Ends the faults early; the report tells of those that were. */
+  readonly signal?: AbortSignal;
   readonly onLine: (line: string) => void;
 }
 
@@ -44,7 +46,7 @@ export interface FaultRecord {
 }
 
 export interface ChaosReport {
-  readonly options: Omit<ChaosOptions, "onLine">;
+  readonly options: Omit<ChaosOptions, "onLine" | "signal">;
   readonly faults: readonly FaultRecord[];
   readonly completed: number;
   readonly tokens: number;
@@ -62,7 +64,7 @@ const drainTime = { "drain-timeout-ms": 60_000 } as const;
 const delay = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms); });
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
-  const { onLine, ...rest } = options;
+  const { onLine, signal: _, ...rest } = options;
   const random = new Random(options.seed);
   const startedAt = performance.now();
   onLine(`seed ${options.seed}: starting ${options.nodes} nodes`);
@@ -75,7 +77,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     for (const question of options.questions ?? questions) undisturbed.push({ question, answer: await cluster.nodes[0]!.ask(question) });
     onLine(`${undisturbed.length} questions answered undisturbed; breaking things`);
 
-    const streams = new Streams(cluster.nodes, undisturbed, model, random);
+    const streams = new Streams(cluster.nodes, undisturbed, model, random, onLine);
     const running = streams.run(options.streams);
     const struck: { record: FaultRecord; watch: Watch }[] = [];
     try {
@@ -104,7 +106,7 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
   const healing = new Set<Promise<void>>();
   const problems: unknown[] = [];
   let linksBroken = false;
-  while (struck.length < options.faultsMax && performance.now() < deadline) {
+  while (struck.length < options.faultsMax && performance.now() < deadline && options.signal?.aborted !== true) {
     await delay(random.chance(0.25) ? random.between(50, 1_500) : random.between(low, high));
     const fault = random.pick(kinds);
     if (fault.links && linksBroken) continue;

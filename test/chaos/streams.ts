@@ -30,6 +30,7 @@ export class Streams {
   readonly #undisturbed: readonly Undisturbed[];
   readonly #model: string;
   readonly #random: Random;
+  readonly #onLine: (line: string) => void;
   /** Front doors that were killed, with the time until which a broken connection is theirs. */
   readonly #struck = new Map<ClusterNode, number>();
   /** Nodes that are leaving or not back yet: nobody new is sent there. */
@@ -38,7 +39,8 @@ export class Streams {
   readonly #watches = new Set<Watch>();
   #stopping = false;
 
-  constructor(nodes: readonly ClusterNode[], undisturbed: readonly Undisturbed[], model: string, random: Random) {
+  constructor(nodes: readonly ClusterNode[], undisturbed: readonly Undisturbed[], model: string, random: Random, onLine: (line: string) => void) {
+    this.#onLine = onLine;
     this.#nodes = nodes;
     this.#undisturbed = undisturbed;
     this.#model = model;
@@ -130,6 +132,7 @@ export class Streams {
   }
 
   #failed(node: ClusterNode, question: Question, what: string): void {
+    this.#onLine(`FAILURE ${node.name} "${question.prompt.slice(-40)}": ${what}`);
     this.failures.push({ at: Date.now(), node: node.name, question: question.prompt.slice(-40), what });
   }
 }

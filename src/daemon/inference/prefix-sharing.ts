@@ -9,9 +9,9 @@ import type { Prefix, SlotTable } from "./slots.js";
 /** Rows that a sequence computes in any case: waiting to save fewer is not worth a step. */
 const gainRowsMin = 2;
 
-/** The best prefix in the cache now, or `wait` when a running sequence will soon hold a longer one. */
-export function findPrefix(sequence: Sequence, running: readonly Sequence[], slots: SlotTable, prefixTokensMin: number): Prefix | "wait" | undefined {
-  const best = slots.longestPrefix(sequence.tokens, sequence.sharableMax);
+/** @param whole on every rank: a prefix that some lack can be taken over, not copied. @returns the best prefix in the cache now, or `wait` when a running sequence will soon hold a longer one. */
+export function findPrefix(sequence: Sequence, running: readonly Sequence[], slots: SlotTable, prefixTokensMin: number, { whole }: { readonly whole: boolean }): Prefix | "wait" | undefined {
+  const best = slots.longestPrefix(sequence.tokens, sequence.sharableMax, whole);
   const worthWaiting = Math.max(prefixTokensMin, (best?.length ?? 0) + gainRowsMin);
   if (sequence.sharableMax < worthWaiting) return best;
   for (const other of running) {

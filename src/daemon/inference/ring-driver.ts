@@ -125,7 +125,7 @@ export class RingDriver {
       this.#input({ kind: "stepFailed", code, message: result.error });
       return;
     }
-    this.#input({ kind: "stepResult", stepSeq: result.stepSeq, sampled: result.sampled });
+    this.#input({ kind: "stepResult", stepSeq: result.stepSeq, sampled: result.sampled, run: result.run ?? 0, held: result.held ?? [] });
     if (sent) this.#options.observer?.onStep?.({ spans: sent.spans, rows: sent.rows, durationMs: this.#options.clock.now() - sent.atMs, computeMs: result.computeMs, ringMs: result.ringMs, times: result.times, worldSize: this.#ring?.plan.worldSize ?? 0 });
   }
 

@@ -3,7 +3,7 @@
  * simulation can all be its world. Times are monotonic milliseconds handed in by the caller.
  */
 import type { ErrorCode } from "../../core/errors.js";
-import type { CacheOp, Pooling, Sampled, Sampling, StepSpan } from "../../core/worker-protocol.js";
+import type { CacheOp, Keep, RankHeld, Pooling, Sampled, Sampling, StepSpan } from "../../core/worker-protocol.js";
 import type { GeneratedToken, Priority } from "./generate.js";
 
 /** The ring that is ready to compute. */
@@ -73,6 +73,8 @@ export interface SchedulerStep {
   /** Happen before the spans, in order. */
   readonly ops: readonly CacheOp[];
   readonly spans: readonly StepSpan[];
+  /** In the first step after `ready`, when an earlier ring left something behind. */
+  readonly keep?: Keep;
 }
 
 export type SchedulerInput =
@@ -80,7 +82,7 @@ export type SchedulerInput =
   | { readonly kind: "notReady"; readonly reason: string }
   | { readonly kind: "submit"; readonly id: SequenceId; readonly request: SubmittedRequest }
   | { readonly kind: "cancel"; readonly id: SequenceId }
-  | { readonly kind: "stepResult"; readonly stepSeq: number; readonly sampled: readonly Sampled[] }
+  | { readonly kind: "stepResult"; readonly stepSeq: number; readonly sampled: readonly Sampled[]; readonly run?: number; readonly held?: readonly RankHeld[] }
   | { readonly kind: "stepFailed"; readonly code: ErrorCode; readonly message: string }
   /** Needed a few times a second for deadlines, the step timeout and idle prefixes. */
   | { readonly kind: "tick" };

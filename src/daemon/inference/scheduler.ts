@@ -9,16 +9,18 @@
  *    older ones and are computed again later, which nobody sees: the oldest always goes on, so everyone's turn comes.
  *  - A slot changes hands only when no step in flight has rows of it. So a cancelled sequence is freed by the step after its last.
  *  - Nothing outlives the ring: when a step fails or is late every sequence fails with a retryable error, and whoever holds
- *    the tokens so far submits them again. The first step after `ready` drops every slot, which makes all stages level.
+ *    the tokens so far submits them again. The first step after `ready` drops every slot but those that the lost ring left behind
+ *    for certain (keeping.ts), which makes all stages level.
  *
  * Does not: sample, detokenize, know stop strings, retry, or read a clock.
  */
 import { type ErrorCode, catalogue } from "../../core/errors.js";
 import { invariant, unreachable } from "../../core/invariant.js";
-import type { CacheOp, Sampled, StepSpan } from "../../core/worker-protocol.js";
+import type { CacheOp, Keep, RankHeld, Sampled, StepSpan } from "../../core/worker-protocol.js";
 import { AdmissionQueue, orderMsOf } from "./admission-queue.js";
 import type { GeneratedToken } from "./generate.js";
-import type { RingPlan, SchedulerEffect, SchedulerInput, SchedulerLimits, SchedulerSnapshot, SequenceId, SubmittedRequest } from "./scheduler-types.js";
+import { type LeftBehind, fits, lackingRanks, leftBehind } from "./keeping.js";
+import type { RingPlan, SchedulerEffect, SchedulerInput, SchedulerLimits, SchedulerSnapshot, SchedulerStep, SequenceId, SubmittedRequest } from "./scheduler-types.js";
 import { Sequence } from "./sequence.js";
 import { SlotTable } from "./slots.js";
 import { findPrefix } from "./prefix-sharing.js";
@@ -26,11 +28,15 @@ import { verdictOn } from "./request-verdict.js";
 import { extendReservations } from "./reservations.js";
 import { type Rows, chooseRows, chooseRowsAhead } from "./step-rows.js";
 
+/** Starts of the ring in a row that came to nothing and are remembered. */
+const runsMax = 16;
+
 interface Ring { readonly plan: RingPlan; readonly slots: SlotTable }
 interface StepInFlight {
   readonly stepSeq: number;
   readonly sentMs: number;
   readonly rows: readonly (Rows & { readonly slot: number; readonly sample: boolean })[];
+  readonly step: SchedulerStep;
   /** Sequences that began in this step: what a worker finds wrong with a request it finds there. */
   readonly opened: readonly Sequence[];
 }
@@ -50,6 +56,11 @@ export class Scheduler {
   /** Their `open` is in `#ops`. */
   #opened: Sequence[] = [];
   #stepSeq = 0;
+  /** Runs that may have touched the workers' caches last. */
+  #runs: readonly number[] = [];
+  #left: LeftBehind | undefined;
+  /** Asked of the ranks and not answered yet: until then nothing else is sent. */
+  #keep: Keep | undefined;
   #progressMs = 0;
   #busySinceMs = 0;
 
@@ -65,7 +76,7 @@ export class Scheduler {
       case "notReady": this.#leaveRing("not_ready", input.reason, effects); break;
       case "submit": this.#submit(input.id, input.request, nowMs, effects); break;
       case "cancel": this.#cancel(input.id, nowMs); break;
-      case "stepResult": this.#stepResult(input.stepSeq, input.sampled, nowMs, effects); break;
+      case "stepResult": this.#stepResult(input, nowMs, effects); break;
       case "stepFailed": this.#stepFailed(input.code, input.message, effects); break;
       case "tick": this.#tick(nowMs, effects); break;
       default: unreachable(input);
@@ -92,8 +103,18 @@ export class Scheduler {
   #becomeReady(plan: RingPlan, effects: SchedulerEffect[]): void {
     invariant(plan.worldSize >= 1 && plan.slots >= 1 && plan.batchMax >= 1 && plan.contextMax >= 2, `a plan that cannot compute: ${JSON.stringify(plan)}`);
     if (this.#ring) this.#leaveRing("stage_lost", "the ring was planned anew", effects);
-    this.#ring = { plan, slots: new SlotTable(plan.slots, plan.kvTokensMax, this.#limits.prefixTokensMin) };
+    const left = this.#left;
+    this.#left = undefined;
     this.#stepSeq = 0;
+    if (fits(left, plan)) {
+      this.#ring = { plan, slots: left.slots };
+      this.#keep = left.keep;
+      this.#runs = left.keep.runs;
+      left.slots.retain(left.keep.slots, this.#ops);
+      return;
+    }
+    this.#ring = { plan, slots: new SlotTable(plan.slots, plan.kvTokensMax, this.#limits.prefixTokensMin) };
+    this.#runs = [];
     for (let slot = 0; slot < plan.slots; slot += 1) this.#ops.push({ op: "drop", drop: { slot } });
   }
 
@@ -106,6 +127,8 @@ export class Scheduler {
       this.#queue.remove(sequence.id);
       effects.push({ kind: "fail", id: sequence.id, code: queuedCode, message: `The ring stopped before the request's turn: ${reason}.` });
     }
+    if (this.#ring) this.#left = leftBehind(this.#ring.plan, this.#ring.slots, [...this.#inflight.map(({ step }) => step), { ops: this.#ops, spans: [] }], this.#runs);
+    this.#keep = undefined;
     this.#byId.clear();
     this.#running = [];
     this.#inflight = [];
@@ -183,6 +206,7 @@ export class Scheduler {
   #send(nowMs: number, effects: SchedulerEffect[]): void {
     const ring = this.#ring;
     if (!ring) return;
+    if (this.#keep) { this.#askWhatIsHeld(this.#keep, nowMs, effects); return; }
     const { worldSize } = ring.plan;
     while (this.#inflight.length < 2 * worldSize) {
       const enough = extendReservations(this.#running, ring.slots, this.#limits.reserveAheadTokens, this.#ops, (victim) => { this.#preempt(ring, victim, nowMs); });
@@ -194,19 +218,34 @@ export class Scheduler {
       if (rows.length === 0 && (!free || this.#ops.length === 0)) return;
       this.#stepSeq += 1;
       const spans = rows.map(({ sequence, rows: count }) => this.#schedule(ring, sequence, count));
-      effects.push({ kind: "sendStep", step: { stepSeq: this.#stepSeq, ops: this.#ops, spans } });
+      const step: SchedulerStep = { stepSeq: this.#stepSeq, ops: this.#ops, spans };
+      effects.push({ kind: "sendStep", step });
       this.#ops = [];
       const opened = this.#opened;
       this.#opened = [];
       this.#totals.steps += 1;
-      this.#inflight.push({ stepSeq: this.#stepSeq, sentMs: nowMs, rows: rows.map((entry, index) => ({ ...entry, slot: entry.sequence.slot, sample: spans[index]?.sample ?? false })), opened });
+      this.#inflight.push({ stepSeq: this.#stepSeq, sentMs: nowMs, rows: rows.map((entry, index) => ({ ...entry, slot: entry.sequence.slot, sample: spans[index]?.sample ?? false })), step, opened });
     }
+  }
+
+  #askWhatIsHeld(keep: Keep, nowMs: number, effects: SchedulerEffect[]): void {
+    if (this.#inflight.length > 0) return;
+    this.#stepSeq += 1;
+    const step: SchedulerStep = { stepSeq: this.#stepSeq, ops: this.#ops, spans: [], keep };
+    this.#ops = [];
+    effects.push({ kind: "sendStep", step });
+    this.#inflight.push({ stepSeq: this.#stepSeq, sentMs: nowMs, rows: [], step, opened: [] });
+  }
+
+  #hearWhatIsHeld(ring: Ring, keep: Keep, held: readonly RankHeld[]): void {
+    this.#keep = undefined;
+    for (const { slot } of keep.slots) ring.slots.settle(slot, lackingRanks(slot, held, ring.plan.worldSize), this.#ops);
   }
 
   #admit(ring: Ring, nowMs: number): void {
     const { plan, slots } = ring;
     for (let head = this.#queue.head; head && this.#running.length < plan.batchMax * plan.worldSize; head = this.#queue.head) {
-      const prefix = findPrefix(head, this.#running, slots, this.#limits.prefixTokensMin);
+      const prefix = findPrefix(head, this.#running, slots, this.#limits.prefixTokensMin, { whole: false });
       const reserve = Math.min(head.lengthMax, head.tokens.length + this.#limits.reserveAheadTokens);
       const slot = slots.acquire(reserve, prefix === "wait" ? undefined : prefix, this.#ops);
       if (!slot) return;
@@ -220,9 +259,13 @@ export class Scheduler {
   #start(ring: Ring, sequence: Sequence, nowMs: number, effects: SchedulerEffect[]): void {
     const { slots } = ring;
     const slot = slots.at(sequence.slot);
-    if (slot.length > 0) sequence.scheduled = slot.length;
+    if (slot.lacking.length > 0) {
+      sequence.heldEnd = slot.length;
+      sequence.lacking = slot.lacking;
+      slot.lacking = [];
+    } else if (slot.length > 0) sequence.scheduled = slot.length;
     else {
-      const prefix = findPrefix(sequence, this.#running, slots, this.#limits.prefixTokensMin);
+      const prefix = findPrefix(sequence, this.#running, slots, this.#limits.prefixTokensMin, { whole: true });
       if (prefix === "wait") return;
       if (prefix) {
         this.#ops.push({ op: "copy", copy: { from: prefix.slot.index, to: slot.index, length: prefix.length } });
@@ -234,7 +277,7 @@ export class Scheduler {
     this.#opened.push(sequence);
     slots.hold(slot, sequence.tokens, sequence.scheduled, sequence.prefillEnd);
     sequence.started = true;
-    const cachedPromptTokens = Math.min(sequence.scheduled, sequence.promptLength);
+    const cachedPromptTokens = Math.min(Math.max(sequence.scheduled, sequence.heldEnd), sequence.promptLength);
     this.#totals.cachedTokens += cachedPromptTokens;
     if (sequence.announced) return;
     sequence.announced = true;
@@ -262,13 +305,14 @@ export class Scheduler {
     sequence.lastStepSeq = this.#stepSeq;
     const cachable = ring.plan.engineReplay === "prefill" ? end : sequence.prefillEnd;
     ring.slots.hold(ring.slots.at(sequence.slot), sequence.tokens, end, sequence.pooling ? 0 : cachable);
-    const span = { slot: sequence.slot, position, rows, tokens: sequence.tokens.slice(position, end), sample };
+    const kept = position < sequence.heldEnd && { lacking: sequence.lacking };
+    const span = { slot: sequence.slot, position, rows, tokens: sequence.tokens.slice(position, end), sample, ...kept };
     return sequence.pooling === "mean" ? { ...span, everyRow: true } : span;
   }
 
   // --- results in
 
-  #stepResult(stepSeq: number, sampled: readonly Sampled[], nowMs: number, effects: SchedulerEffect[]): void {
+  #stepResult({ stepSeq, sampled, run = 0, held = [] }: Extract<SchedulerInput, { kind: "stepResult" }>, nowMs: number, effects: SchedulerEffect[]): void {
     const step = this.#inflight[0];
     if (!this.#ring || !step) return;
     if (step.stepSeq !== stepSeq) { this.#loseRing("engine_failed", `step ${step.stepSeq} was answered as step ${stepSeq}`, effects); return; }
@@ -279,6 +323,9 @@ export class Scheduler {
     }
     this.#inflight.shift();
     this.#progressMs = nowMs;
+    // A cache that was only asked about is still the work of an earlier run, until the next step reaches it.
+    if (run !== 0) this.#runs = this.#keep ? [...this.#runs, run].slice(-runsMax) : [run];
+    if (this.#keep) this.#hearWhatIsHeld(this.#ring, this.#keep, held);
     for (const { sequence, slot, sample } of step.rows) {
       sequence.inflight -= 1;
       if (sample) sequence.awaiting -= 1;

@@ -45,6 +45,9 @@ export class Sequence {
   started = false;
   /** Leading tokens that are in the cache, or will be when the steps in flight are done. */
   scheduled = 0;
+  /** Leading tokens that only the `lacking` ranks compute, because the others kept them. */
+  heldEnd = 0;
+  lacking: readonly number[] = [];
   /** Steps in flight that have rows of it. */
   inflight = 0;
   /** Those of them that sample: so many tokens beyond `tokens` are on their way. */
@@ -78,7 +81,8 @@ export class Sequence {
   /** Of a sequence that is embedded: it ends with its last row. */
   get pooling(): Pooling | undefined { return this.request.pooling; }
   get prefilling(): boolean { return this.scheduled < this.prefillEnd; }
-  get prefillRemaining(): number { return this.prefillEnd - this.scheduled; }
+  /** Until the end of what is computed alike: by every rank, or by those that lack it. */
+  get prefillRemaining(): number { return (this.scheduled < this.heldEnd ? this.heldEnd : this.prefillEnd) - this.scheduled; }
   /** Has a known token to send through the decode path. */
   get decodable(): boolean { return this.started && !this.ended && !this.preempting && !this.prefilling && this.scheduled < this.tokens.length; }
   /** May feed the one token that is on its way, if the answer goes on after it. */
@@ -95,6 +99,8 @@ export class Sequence {
     this.knownAtStart = this.tokens.length;
     this.slot = -1;
     this.scheduled = 0;
+    this.heldEnd = 0;
+    this.lacking = [];
     this.started = false;
     this.preempting = false;
     this.paused = false;

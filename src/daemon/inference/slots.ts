@@ -6,7 +6,7 @@
  * owner reserved and what it has held since it was last dropped, because a rewound cache keeps its memory.
  */
 import { invariant } from "../../core/invariant.js";
-import type { CacheOp } from "../../core/worker-protocol.js";
+import type { CacheOp, KeptSlot } from "../../core/worker-protocol.js";
 
 export interface Slot {
   readonly index: number;
@@ -16,6 +16,8 @@ export interface Slot {
   length: number;
   /** Leading tokens that any sequence may share: computed in chunks, or by an engine that rounds both ways alike. */
   sharable: number;
+  /** Ranks that do not hold what the others do: only for a cached slot, after a ring was lost (keeping.ts). */
+  lacking: readonly number[];
   reserved: number;
   touched: number;
   usedMs: number;
@@ -39,7 +41,7 @@ export class SlotTable {
   constructor(count: number, kvTokensMax: number, prefixMin: number) {
     this.#kvTokensMax = kvTokensMax;
     this.#prefixMin = prefixMin;
-    this.#slots = Array.from({ length: count }, (_, index) => ({ index, state: "free", tokens: [], length: 0, sharable: 0, reserved: 0, touched: 0, usedMs: 0 }));
+    this.#slots = Array.from({ length: count }, (_, index) => ({ index, state: "free", tokens: [], length: 0, sharable: 0, lacking: [], reserved: 0, touched: 0, usedMs: 0 }));
   }
 
   at(index: number): Slot {
@@ -48,10 +50,11 @@ export class SlotTable {
     return slot;
   }
 
-  /** The slot that holds the longest prefix of `tokens`, at most `max` of them; undefined when none is worth it. */
-  longestPrefix(tokens: readonly number[], max: number): Prefix | undefined {
+  /** The slot that holds the longest prefix of `tokens`, at most `max` of them; undefined when none is worth it. @param whole on every rank, so that it can be copied. */
+  longestPrefix(tokens: readonly number[], max: number, whole: boolean): Prefix | undefined {
     let best: Prefix | undefined;
     for (const slot of this.#slots) {
+      if (whole && slot.lacking.length > 0) continue;
       const limit = Math.min(max, slot.sharable);
       if (limit < this.#prefixMin || limit <= (best?.length ?? 0)) continue;
       const length = commonLength(slot.tokens, tokens, limit);
@@ -126,6 +129,37 @@ export class SlotTable {
     for (const slot of this.#slots) if (slot.state === "cached" && slot.usedMs < beforeMs) this.#drop(slot, ops);
   }
 
+  /** What is cached and worth keeping when the ring is lost. @param bound tokens of a slot that are certain. */
+  certain(bound: (slot: number) => number): KeptSlot[] {
+    return this.#slots.flatMap(({ index, tokens, length, sharable, state }) => {
+      const certain = Math.min(tokens.length, length, sharable, bound(index));
+      return state === "free" || certain < this.#prefixMin ? [] : [{ slot: index, length: certain }];
+    });
+  }
+
+  /** A new run begins: what is kept becomes a cached prefix, everything else is dropped on every rank. */
+  retain(kept: readonly KeptSlot[], ops: CacheOp[]): void {
+    const lengths = new Map(kept.map(({ slot, length }) => [slot, length]));
+    for (const slot of this.#slots) {
+      const length = lengths.get(slot.index);
+      if (length === undefined) { this.#drop(slot, ops); continue; }
+      slot.state = "cached";
+      slot.reserved = 0;
+      slot.tokens = slot.tokens.slice(0, length);
+      slot.length = length;
+      slot.sharable = length;
+      slot.lacking = [];
+    }
+  }
+
+  /** What the ranks say of a kept slot. @param lacking undefined: it is of no use. */
+  settle(index: number, lacking: readonly number[] | undefined, ops: CacheOp[]): void {
+    const slot = this.at(index);
+    if (slot.state !== "cached") return;
+    if (lacking) slot.lacking = lacking;
+    else this.#drop(slot, ops);
+  }
+
   count(state: Slot["state"]): number { return this.#slots.reduce((sum, slot) => sum + (slot.state === state ? 1 : 0), 0); }
   charged(state: Slot["state"]): number { return this.#charged(state); }
 
@@ -135,6 +169,7 @@ export class SlotTable {
   #worthTakingOver(prefix: Prefix, reserve: number): boolean {
     const { slot } = prefix;
     if (slot.state !== "cached") return false;
+    if (slot.lacking.length > 0) return true;
     if (prefix.length * 2 >= slot.length) return true;
     const room = this.#charged("active") + this.#charged("cached") + reserve <= this.#kvTokensMax;
     return !room || !this.#slots.some((other) => other.state === "free");
@@ -162,6 +197,7 @@ export class SlotTable {
     slot.tokens = [];
     slot.length = 0;
     slot.sharable = 0;
+    slot.lacking = [];
     slot.reserved = 0;
     slot.touched = 0;
     ops.push({ op: "drop", drop: { slot: slot.index } });

@@ -27,20 +27,27 @@ export class SchedulerWorld {
   ring: RingModel | undefined;
   #nextId = 1;
   #cutOff: Client[] = [];
+  #lost: RingModel | undefined;
 
   constructor(limits: Partial<SchedulerLimits> = {}) {
     this.scheduler = new Scheduler({ ...defaultSchedulerLimits, mixedPrefillTokens: 16, prefixTokensMin: 4, ...limits });
   }
 
-  ready(plan: Partial<RingPlan> = {}): void {
-    this.ring = new RingModel({ ...defaultPlan, ...plan });
+  /** @param died ranks of the lost ring whose cache is gone; those of another plan are all. */
+  ready(plan: Partial<RingPlan> = {}, died: readonly number[] = []): void {
+    const next = { ...defaultPlan, ...plan };
+    const same = JSON.stringify(next) === JSON.stringify(this.#lost?.plan);
+    this.ring = new RingModel(next, same ? this.#lost : undefined, died);
     this.input({ kind: "ready", plan: this.ring.plan });
     const waiting = this.#cutOff;
     this.#cutOff = [];
     for (const client of waiting) this.#send(client);
   }
 
-  lose(): void {
+  /** @param reach of each rank: how many of the steps in flight it has computed. */
+  lose(reach: (rank: number) => number = () => 0): void {
+    this.ring?.lose(reach);
+    this.#lost = this.ring ?? this.#lost;
     this.ring = undefined;
     this.input({ kind: "stepFailed", code: "stage_lost", message: "killed" });
   }
@@ -84,7 +91,7 @@ export class SchedulerWorld {
     this.effects.push(...effects);
     for (const effect of effects) {
       if (effect.kind === "sendStep") { this.ring?.send(effect.step); continue; }
-      if (effect.kind === "ringLost") { this.ring = undefined; continue; }
+      if (effect.kind === "ringLost") { this.#lost = this.ring ?? this.#lost; this.ring = undefined; continue; }
       const client = this.clients.find((candidate) => candidate.id === effect.id);
       if (!client || client.outcome !== "running") {
         if (client?.outcome === "cancelled" || effect.kind === "fail") continue;

@@ -24,13 +24,13 @@ const wishes: fc.Arbitrary<Wish> = fc.record({
   priority: fc.constantFrom("interactive" as const, "batch" as const),
 });
 
-type Action = { kind: "submit"; wish: Wish } | { kind: "goOn"; which: number; own: number[]; maxTokens: number } | { kind: "turns"; count: number } | { kind: "cancel"; which: number } | { kind: "lose" } | { kind: "replan" } | { kind: "tick"; elapsedMs: number };
+type Action = { kind: "submit"; wish: Wish } | { kind: "goOn"; which: number; own: number[]; maxTokens: number } | { kind: "turns"; count: number } | { kind: "cancel"; which: number } | { kind: "lose"; died: number[]; reach: number[] } | { kind: "replan" } | { kind: "tick"; elapsedMs: number };
 const actions: fc.Arbitrary<Action> = fc.oneof(
   { weight: 6, arbitrary: wishes.map((wish): Action => ({ kind: "submit", wish })) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("goOn" as const), which: fc.nat(50), own: fc.array(fc.nat(39), { maxLength: 6 }), maxTokens: fc.integer({ min: 1, max: 40 }) }) },
   { weight: 6, arbitrary: fc.integer({ min: 1, max: 12 }).map((count): Action => ({ kind: "turns", count })) },
   { weight: 2, arbitrary: fc.nat(50).map((which): Action => ({ kind: "cancel", which })) },
-  { weight: 1, arbitrary: fc.constant<Action>({ kind: "lose" }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("lose" as const), died: fc.uniqueArray(fc.nat(2), { maxLength: 3 }), reach: fc.array(fc.nat(3), { minLength: 3, maxLength: 3 }) }) },
   { weight: 1, arbitrary: fc.constant<Action>({ kind: "replan" }) },
   { weight: 1, arbitrary: fc.integer({ min: 0, max: 400_000 }).map((elapsedMs): Action => ({ kind: "tick", elapsedMs })) },
 );
@@ -52,7 +52,7 @@ function play(plan: RingPlan, reserveAheadTokens: number, steps: readonly Action
       }
       case "turns": for (let turn = 0; turn < action.count; turn += 1) world.turn(); break;
       case "cancel": { const client = world.clients[action.which % Math.max(1, world.clients.length)]; if (client) world.cancel(client); break; }
-      case "lose": world.lose(); world.ready(plan); break;
+      case "lose": world.lose((rank) => action.reach[rank] ?? 0); world.ready(plan, action.died); break;
       case "replan": world.ready({ ...plan, worldSize: (plan.worldSize % 3) + 1 }); break;
       default: world.now += action.elapsedMs; world.input({ kind: "tick" });
     }

@@ -142,7 +142,7 @@ describe("a step", () => {
     const whole = world.submit({ prompt: text(10), maxTokens: 6 });
     world.drain();
     world.lose();
-    world.ready({ engineReplay: "decode" });
+    world.ready({ engineReplay: "decode" }, [0]);
     world.drain();
     world.effects.length = 0;
     const resumed = world.submit({ ...whole.wish, maxTokens: 4 }, whole.emitted.slice(0, 3));
