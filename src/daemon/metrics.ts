@@ -7,6 +7,7 @@ import { Counter, Histogram, Registry, type RegistryContentType, collectDefaultM
 import type { RankTime } from "../core/worker-protocol.js";
 import type { ClusterEvent } from "./cluster/contract.js";
 import type { Recovery } from "./inference/resume.js";
+import { RecoveryPhases } from "./recovery-phases.js";
 import type { SupervisorEvent } from "./supervisor/types.js";
 import { type Exposition, type MetricGroup, expose } from "./telemetry/exposition.js";
 import { type MetricSources, stateMetrics } from "./telemetry/state-metrics.js";
@@ -56,7 +57,7 @@ export class Metrics {
   readonly #elections: Counter<"cause">;
   readonly #plans: Counter;
   readonly #memberChanges: Counter<"to">;
-  #readyVersion = 0;
+  readonly #phases = new RecoveryPhases();
 
   /** @param options.vllm show the common ones under vLLM's names too. */
   constructor(sources: MetricSources, options: { readonly vllm: boolean } = { vllm: false }) {
@@ -77,7 +78,7 @@ export class Metrics {
     this.#queue = new Histogram({ name: "minid_queue_seconds", help: "From submission to admission by the scheduler.", buckets: latencyBuckets, registers });
     this.#step = new Histogram({ name: "minid_step_seconds", help: "One step of the ring: rank 0's own arithmetic (compute) and the way through the other ranks (ring).", labelNames: ["part"], buckets: latencyBuckets, registers });
     this.#hop = new Histogram({ name: "minid_hop_seconds", help: "From one rank to the next, activations included: what a step spent on the way, divided by its hops (rank 0).", buckets: hopBuckets, registers });
-    this.#recovery = new Histogram({ name: "minid_recovery_seconds", help: "Time to get an interrupted answer or stage going again, by cause and phase.", labelNames: ["cause", "phase"], buckets: recoveryBuckets, registers, enableExemplars: true });
+    this.#recovery = new Histogram({ name: "minid_recovery_seconds", help: "Time to get an interrupted answer or stage going again, by cause and phase (detect, elect, plan, restart, load, wait, replay, total).", labelNames: ["cause", "phase"], buckets: recoveryBuckets, registers, enableExemplars: true });
     this.#resumed = new Counter({ name: "minid_resumed_requests_total", help: "Times that an answer in flight was carried over a fault.", registers });
     this.#replayed = new Counter({ name: "minid_replayed_tokens_total", help: "Tokens that were computed again to resume answers.", registers });
     this.#restarts = new Counter({ name: "minid_worker_restarts_total", help: "Worker processes that ended and came back, by reason.", labelNames: ["reason"], registers });
@@ -129,15 +130,11 @@ export class Metrics {
     if (event.kind === "restarted") this.#restarts.inc({ reason: event.reason });
     else if (event.kind === "recovery") this.#recovery.observe({ labels: { cause: "worker_restart", phase: event.phase }, value: event.tookMs / 1_000 });
   }
-  clusterEvent(event: ClusterEvent): void {
-    if (event.kind === "election_won") {
-      this.#elections.inc({ cause: event.cause });
-      this.#recovery.observe({ labels: { cause: event.cause, phase: "elect" }, value: event.tookMs / 1_000 });
-    } else if (event.kind === "ready" && event.version > this.#readyVersion) {
-      // Later times of the same plan are workers that came back: the supervisor tells of those.
-      this.#readyVersion = event.version;
-      this.#recovery.observe({ labels: { cause: "plan", phase: "load" }, value: event.sincePlanMs / 1_000 });
-    } else if (event.kind === "planned") this.#plans.inc();
+  /** @param silentMs of a member that died: since its last sign of life. */
+  clusterEvent(event: ClusterEvent, nowMs: number, silentMs?: number): void {
+    for (const { cause, phase, tookMs } of this.#phases.event(event, nowMs, silentMs)) this.#recovery.observe({ labels: { cause, phase }, value: tookMs / 1_000 });
+    if (event.kind === "election_won") this.#elections.inc({ cause: event.cause });
+    else if (event.kind === "planned") this.#plans.inc();
     else if (event.kind === "member") this.#memberChanges.inc({ to: event.to });
   }
 }

@@ -110,7 +110,9 @@ export class Telemetry {
     this.#note(this.#narrator.supervisor(event));
   }
   clusterEvent(event: ClusterEvent): void {
-    this.#metrics.clusterEvent(event);
+    const { clock, view } = this.#deps;
+    const dead = event.kind === "member" && event.to === "dead" ? view().members.find((member) => member.nodeId === event.nodeId) : undefined;
+    this.#metrics.clusterEvent(event, clock.now(), dead?.ageMs);
     this.#note(this.#narrator.cluster(event));
   }
   workerFacts(facts: WorkerFacts): void { this.#note(this.#narrator.worker(facts)); }
