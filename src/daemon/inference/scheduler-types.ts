@@ -74,7 +74,7 @@ export interface SchedulerStep {
   readonly ops: readonly CacheOp[];
   readonly spans: readonly StepSpan[];
   /** In the first step after `ready`, when an earlier ring left something behind. */
-  readonly keep?: Keep;
+  readonly keep?: Keep | null;
 }
 
 export type SchedulerInput =

@@ -17,11 +17,15 @@ class CountingStage extends ToyStage {
 class Ring {
   readonly stages: CountingStage[] = [];
   readonly runners: StageRunner[] = [];
+  readonly size: number;
   run = 0;
   #begun = false;
   #key = 0;
 
-  constructor(readonly size: number) { for (let rank = 0; rank < size; rank += 1) this.revive(rank); }
+  constructor(size: number) {
+    this.size = size;
+    for (let rank = 0; rank < size; rank += 1) this.revive(rank);
+  }
 
   /** A process of its own, that knows nothing. */
   revive(rank: number): void {

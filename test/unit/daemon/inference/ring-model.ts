@@ -95,7 +95,7 @@ export class RingModel {
       }
     }
     check(step.stepSeq === this.#stepSeq, `step ${step.stepSeq} where ${this.#stepSeq} is expected`);
-    check(step.spans.length > 0 || step.ops.length > 0 || step.keep !== undefined, "an empty step");
+    check(step.spans.length > 0 || step.ops.length > 0 || step.keep !== undefined && step.keep !== null, "an empty step");
     this.#waiting.push(step);
     this.#begin();
     check(this.inflight <= 2 * this.plan.worldSize, "more than two steps in flight for each machine");

@@ -41,7 +41,7 @@ describe("the slot table", () => {
     leave(slots, 30, 1, ops);
     leave(slots, 50, 2, ops);
     expect(slots.count("cached")).toBe(1);
-    expect(slots.longestPrefix(tokens(60), 60)?.length).toBe(50);
+    expect(slots.longestPrefix(tokens(60), 60, true)?.length).toBe(50);
     expect(ops).toEqual([{ op: "drop", drop: { slot: 0 } }]);
   });
 });
