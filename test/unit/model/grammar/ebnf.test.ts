@@ -3,7 +3,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { ebnfExpr } from "../../../../src/model/grammar/ebnf.js";
 import { EbnfError } from "../../../../src/model/grammar/ebnf-node.js";
 import { Automaton, dead } from "../../../../src/model/grammar/automaton.js";
-import { chance, compiled, vocabulary, walk } from "./walk.js";
+import { chance } from "../../../support/chance.js";
+import { compiled, vocabulary, walk } from "./walk.js";
 
 function takes(grammar: string, text: string): boolean {
   const automaton = new Automaton(ebnfExpr(grammar), 16);

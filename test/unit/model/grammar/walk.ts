@@ -7,18 +7,6 @@ import { openTokenizer, type Tokenizer } from "../../../../src/model/tokenizer.j
 
 export const stop = 2;
 
-/** A reproducible chance in [0, 1). Mulberry32. */
-export function chance(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 export async function vocabulary(): Promise<{ readonly tokenizer: Tokenizer; readonly tokens: TokenList }> {
   const tokenizer = await openTokenizer(fileURLToPath(new URL("../../../../models/SmolLM2-135M-Instruct-8bit", import.meta.url)));
   return { tokenizer, tokens: new TokenList(tokenizer) };
