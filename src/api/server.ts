@@ -17,7 +17,7 @@ import { KeyLimiter } from "./limits/key-limits.js";
 import { noObserver } from "./observer.js";
 import { watchConnections } from "./open-connections.js";
 import { apiDefaults, type ApiOptions } from "./options.js";
-import { refuseConnection, unknownAddress, watchMethods } from "./refusals.js";
+import { acceptEmptyDeletes, refuseConnection, unknownAddress, watchMethods } from "./refusals.js";
 import { type AdminActions, adminRoutes } from "./routes/admin.js";
 import { chatCompletionsRoute } from "./routes/chat-completions.js";
 import { completionsRoute } from "./routes/completions.js";
@@ -61,6 +61,7 @@ export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): 
   });
   // JSON only: a page of another origin can send text/plain to a loopback address without asking.
   server.removeContentTypeParser("text/plain");
+  acceptEmptyDeletes(server);
 
   const connections = watchConnections(server);
   server.addHook("onRequest", async (request, reply) => {
