@@ -1,10 +1,10 @@
-// `npm run test:schemas -- [--seed N] [--count 500] [--killed 50] [--at-once 10] [--max-tokens 200] [--report FILE]`
+// `npm run test:schemas -- [--seed N] [--count 500] [--killed 50] [--at-once 10] [--max-tokens 200] [--nodes 2] [--report FILE]`
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { compile, tool } from "./tools.mjs";
 
 const { values } = parseArgs({ options: {
-  seed: { type: "string" }, count: { type: "string" }, killed: { type: "string" }, "at-once": { type: "string" }, "max-tokens": { type: "string" }, report: { type: "string" },
+  seed: { type: "string" }, count: { type: "string" }, killed: { type: "string" }, "at-once": { type: "string" }, "max-tokens": { type: "string" }, nodes: { type: "string" }, report: { type: "string" },
 } });
 
 compile();
@@ -15,6 +15,7 @@ const report = await runSchemas({
   killed: Number(values.killed ?? 50),
   atOnce: Number(values["at-once"] ?? 10),
   maxTokens: Number(values["max-tokens"] ?? 200),
+  nodes: Number(values.nodes ?? 2),
   onLine: (line) => console.log(line),
 });
 console.log(schemasLines(report).join("\n"));

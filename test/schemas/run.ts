@@ -19,6 +19,7 @@ export interface SchemasOptions {
   /** Answers at once; as many share a kill. */
   readonly atOnce: number;
   readonly maxTokens: number;
+  readonly nodes: number;
   readonly onLine: (line: string) => void;
 }
 
@@ -49,7 +50,7 @@ export async function runSchemas(options: SchemasOptions): Promise<SchemasReport
   const failures: SchemasReport["failures"][number][] = [];
   const disturbed = new Set<number>();
   let kills = 0;
-  const cluster = await startCluster({ nodes: 2, settings: { threads: 1 }, onProgress: options.onLine });
+  const cluster = await startCluster({ nodes: options.nodes, settings: { threads: 1 }, onProgress: options.onLine });
   try {
     const door = cluster.nodes[0]!;
     await inLine(cases, options.atOnce, async (each) => {
@@ -60,7 +61,7 @@ export async function runSchemas(options: SchemasOptions): Promise<SchemasReport
     // Short ones would be over before a kill could strike.
     const long = cases.filter(({ answer }) => answer && answer.completionTokens > 3 * piecesBeforeKill);
     for (let from = 0; disturbed.size < options.killed && from < long.length; from += options.atOnce) {
-      await askAndKill(cluster, door, kills % 2, long.slice(from, from + options.atOnce), failures, disturbed);
+      await askAndKill(cluster, door, kills % options.nodes, long.slice(from, from + options.atOnce), failures, disturbed);
       kills += 1;
       options.onLine(`${kills} kills, ${disturbed.size} answers in the middle of one, ${failures.length} failures`);
     }
