@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { ServedModel } from "../../../src/api/served-model.js";
-import { encode, endOfTurn, events, expectError, frontDoor, modelId, saying, ScriptedGenerator, smolModel } from "./support.js";
+import { encode, endOfTurn, events, frontDoor, modelId, saying, ScriptedGenerator, smolModel } from "./support.js";
 
 let model: ServedModel;
 beforeAll(async () => { model = await smolModel(); });
