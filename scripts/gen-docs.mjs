@@ -1,7 +1,9 @@
-// Writes the reference pages that follow from tables in the source: docs/CONFIG.md and docs/METRICS.md. Run after `npm run build`.
-import { writeFileSync } from "node:fs";
+// Writes the reference pages that follow from tables in the source: docs/CONFIG.md, docs/METRICS.md, and the codes of docs/OPERATIONS.md. Run after `npm run build`.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { catalogue } from "../dist/checks/catalogue.js";
 import { Metrics } from "../dist/daemon/metrics.js";
 import { environmentName, flagName, settingKeys, table } from "../dist/daemon/config/table.js";
+import { operationsDoc } from "./gen-operations.mjs";
 
 const cell = (text) => String(text).replaceAll("|", "\\|");
 const defaultOf = (key) => {
@@ -34,3 +36,6 @@ The agent process's own (CPU, memory, event loop) are there too, as prom-client'
 |---|---|---|---|
 ${ours.map((metric) => `| \`${metric.name}\` | ${metric.type} | ${metric.labelNames.join(", ")} | ${cell(metric.help)} |`).join("\n")}
 `);
+
+const operations = existsSync("docs/OPERATIONS.md") ? readFileSync("docs/OPERATIONS.md", "utf8") : "";
+writeFileSync("docs/OPERATIONS.md", operationsDoc(catalogue, operations));

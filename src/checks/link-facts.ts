@@ -36,6 +36,9 @@ export interface LinkLook {
   readonly rttMs: number | undefined;
   /** The quickest of several transfers to the other agent. */
   readonly bytesPerSecond: number | undefined;
+  /** The same from this machine to itself: a machine that is slow with itself says nothing of its links. Undefined: not measured. */
+  readonly selfRttMs: number | undefined;
+  readonly selfBytesPerSecond: number | undefined;
   /** `darwin` looks differently at its own firewall. */
   readonly platform: string;
 }

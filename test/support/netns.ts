@@ -188,6 +188,13 @@ export class Network {
     }
   }
 
+  /** Connections from one host to that TCP port of the other do not get through; what the other opens does. */
+  blockPortBetween(from: Host, to: Host, port: number): Promise<void> { return this.#fault(`port ${from.index} ${to.index} ${port}`, `iifname "${from.port}" oifname "${to.port}" tcp dport ${port} drop`); }
+
+  /** What goes to the host goes no faster than this (`4mbit`), until `fast`. */
+  async slow(host: Host, rate: string): Promise<void> { await run("tc", ["-n", this.#switch, "qdisc", "replace", "dev", host.port, "root", "tbf", "rate", rate, "burst", "16kb", "latency", "400ms"]); }
+  async fast(host: Host): Promise<void> { await run("tc", ["-n", this.#switch, "qdisc", "del", "dev", host.port, "root"]); }
+
   /** Takes the host's interface away and gives it another one with the same name and address, as unplugging an adapter does. */
   async replug(host: Host): Promise<void> {
     await ip("-n", host.namespace, "link", "del", host.interface);

@@ -1,5 +1,6 @@
 /** `Examine` and `Measure` of proto/agent.proto: the members' side, and the caller's. */
 import type grpc from "@grpc/grpc-js";
+import { MinidError } from "../../core/errors.js";
 import { fromServiceError } from "../../core/rpc-errors.js";
 import { type Transport, peerName } from "../../core/transport.js";
 import { agentServices, unary } from "../security/rpc.js";
@@ -10,12 +11,14 @@ export interface ExamineReply { readonly json: Buffer }
 interface MeasureRequest { readonly payload: Buffer }
 
 const examineTimeoutMs = 25_000;
+/** Until the connection stands: a machine that drops packets, or a halted agent, never gets there. */
+const connectTimeoutMs = 6_000;
 /** Reading a model of many gigabytes from a slow disk. */
 const deepTimeoutMs = 600_000;
 const measureTimeoutMs = 8_000;
 const measureBytes = 512 << 10;
 /** The best of so many: a busy machine is not a slow link. */
-const measureAttempts = 5;
+const measureAttempts = 4;
 /** Fast enough to stop measuring: a quarter of a gigabit. */
 const bytesPerSecondGood = 32 << 20;
 
@@ -48,6 +51,12 @@ export function colleague(address: string, nodeId: string, transport: Transport)
   });
   return {
     examine: async (deep) => {
+      await new Promise<void>((resolve, reject) => {
+        client.waitForReady(Date.now() + connectTimeoutMs, (error) => {
+          if (error) reject(new MinidError("not_ready", `no connection to ${address} within ${connectTimeoutMs / 1_000} s`, { cause: error }));
+          else resolve();
+        });
+      });
       const startedAt = performance.now();
       const json = await new Promise<Buffer>((resolve, reject) => {
         client.examine({ deep }, { deadline: Date.now() + (deep ? deepTimeoutMs : examineTimeoutMs) }, (error, reply) => {

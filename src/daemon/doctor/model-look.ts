@@ -1,12 +1,12 @@
 /** Looks at a model's files as a worker would before loading them: headers and extents always, every byte when asked (`--deep`). */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir, realpath } from "node:fs/promises";
+import { access, constants, readdir, realpath } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { ModelLook } from "../../checks/node-facts.js";
 import { toMinidError } from "../../core/errors.js";
-import { openAssistant } from "../../model/assistant.js";
 import { openCheckpoint } from "../../model/checkpoint.js";
+import { unreadable } from "../../model/safetensors.js";
 import { resolveModel } from "../../model/store.js";
 
 const hubBlob = /^[0-9a-f]{64}$/u;
@@ -23,7 +23,7 @@ export async function lookAtModels(names: readonly string[], home: string, deep:
     if (name === names[0]) ({ id } = place);
     try {
       await (await openCheckpoint(place.directory)).close();
-      await openAssistant(place.directory);
+      await access(join(place.directory, "tokenizer.json"), constants.R_OK).catch((error: unknown) => { throw unreadable(join(place.directory, "tokenizer.json"), error); });
       if (deep) digests = { ...digests, ...await digestsOf(place.directory) };
     } catch (error) {
       return { look: { id: name, problem: { code: "model_corrupt", text: toMinidError(error).message } }, digests };

@@ -21,8 +21,8 @@ const port = z.object({ port: z.int(), reach: z.enum(["answers", "refused_us", "
 const optional = <S extends z.ZodType>(schema: S) => schema.optional().transform((value) => value);
 
 const linkSchema = z.object({
-  from: text, to: text, host: text, agent: port, worker: optional(port), pings: optional(z.boolean()), rttMs: optional(z.number()), bytesPerSecond: optional(z.number()), platform: text,
-}).transform((link): LinkLook => ({ ...link, worker: link.worker, pings: link.pings, rttMs: link.rttMs, bytesPerSecond: link.bytesPerSecond }));
+  from: text, to: text, host: text, agent: port, worker: optional(port), pings: optional(z.boolean()), rttMs: optional(z.number()), bytesPerSecond: optional(z.number()), selfRttMs: optional(z.number()), selfBytesPerSecond: optional(z.number()), platform: text,
+}).transform((link): LinkLook => ({ ...link, worker: link.worker, pings: link.pings, rttMs: link.rttMs, bytesPerSecond: link.bytesPerSecond, selfRttMs: link.selfRttMs, selfBytesPerSecond: link.selfBytesPerSecond }));
 
 const findingSchema = z.object({ code: text, severity: z.enum(severities), seen: text, meaning: text, remedy: text, device: text.optional() })
   .transform(({ device, ...finding }): Finding => ({ ...finding, ...(device === undefined ? {} : { device }) }));

@@ -4,6 +4,7 @@ import { conditionEntries } from "../../checks/conditions.js";
 import { isConditionCode } from "../../checks/catalogue.js";
 import { homeChecks } from "../../checks/home-checks.js";
 import { machineChecks } from "../../checks/machine-checks.js";
+import type { LinkLook } from "../../checks/link-facts.js";
 import type { RefusedCaller } from "../../checks/node-facts.js";
 import { processChecks } from "../../checks/process-checks.js";
 import type { Clock } from "../../core/clock.js";
@@ -11,8 +12,9 @@ import { packageVersion } from "../../core/package-info.js";
 import type { Transport } from "../../core/transport.js";
 import type { TlsMaterial } from "../../core/trust/trust.js";
 import type { Config } from "../config/table.js";
+import { loopbackOf } from "../facts.js";
 import type { ConditionStatus, StatusSnapshot } from "../status.js";
-import { type Peer, lookAtPeer } from "./links.js";
+import { type Peer, lookAtPeer, ownPace, paceUnknown } from "./links.js";
 import { lookAtMachine } from "./machine-look.js";
 import { lookAtNode } from "./node-look.js";
 import type { MachineReport } from "./report.js";
@@ -35,10 +37,10 @@ export interface SelfReportOptions {
 }
 
 export async function selfReport(options: SelfReportOptions): Promise<MachineReport> {
-  const { home, config, clock, device, status, identity, peers } = options;
+  const { home, config, clock, device, status, identity } = options;
   const [machine, links] = await Promise.all([
     lookAtMachine({ home, config, systemService: options.systemService }),
-    identity ? Promise.all(peers.map((peer) => lookAtPeer(peer, { from: device, ...identity }))) : [],
+    identity ? lookAtPeers(options, identity) : [],
   ]);
   const { look, digests } = await lookAtNode({
     home, config, clock, status, refused: options.refused, agentAnswers: options.agentAnswers, inAgent: options.inAgent,
@@ -50,6 +52,12 @@ export async function selfReport(options: SelfReportOptions): Promise<MachineRep
     leader: status?.leader?.device_id, digests, links,
     findings: [...own.map((finding) => ({ ...finding, device })), ...(status?.conditions ?? []).map(findingOf)],
   };
+}
+
+async function lookAtPeers({ device, nodeId, config, peers, inAgent }: SelfReportOptions, identity: NonNullable<SelfReportOptions["identity"]>): Promise<LinkLook[]> {
+  // Alone first: together they would only measure each other.
+  const own = inAgent && peers.length > 0 ? await ownPace(loopbackOf(config.grpc_host), config.agent_port, nodeId, identity) : paceUnknown;
+  return Promise.all(peers.map((peer) => lookAtPeer(peer, { from: device, own, ...identity })));
 }
 
 /** A condition of the status as a finding: the same code, its meaning out of the catalogue. */

@@ -1,0 +1,32 @@
+/** `minid doctor` on one real node, healthy and not: the slice of `npm run test:doctor` that every run of the tests takes. */
+import { chmodSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { startCluster } from "../../support/cluster.js";
+import { until } from "../../support/wait.js";
+import { alarmsOf, doctor } from "./support.js";
+
+it("finds nothing on a healthy node; names a halted agent, an invalid configuration and open rights, and mends what is safe; works without an agent", async () => {
+  const cluster = await startCluster({ nodes: 1, settings: { threads: 1, "context-max": 256, "worker-standby": false, "drain-timeout-ms": 100 } });
+  const [node] = cluster.nodes;
+  try {
+    await until("no alarm", async () => { const { code, examination } = await doctor(node!); return code === 0 && alarmsOf(examination).length === 0; }, 60_000);
+
+    writeFileSync(join(node!.home, "config.json"), '{"modle": "x"}');
+    chmodSync(join(node!.home, "tls"), 0o755);
+    await node!.signal("agent", "SIGSTOP");
+    const sick = await doctor(node!, "--fix");
+    // What was mended is looked at again: only what a person must do is left, and perhaps an agent that is still starting.
+    expect(sick.examination.fixed?.filter(({ done }) => done).map(({ code }) => code)).toEqual(["home_permissions", "agent_hung"]);
+    expect(sick.code).toBe(1);
+    expect(alarmsOf(sick.examination)).toContain("config_invalid node1");
+    expect(alarmsOf(sick.examination)).not.toContain("home_permissions node1");
+    await until("the agent is back", async () => (await node!.status()).ready, 60_000);
+    rmSync(join(node!.home, "config.json"));
+
+    await node!.kill("node");
+    const dead = await doctor(node!);
+    expect(dead.code).toBe(1);
+    expect(alarmsOf(dead.examination)).toEqual(["agent_down node1"]);
+  } finally { await cluster.stop(); }
+}, 240_000);
