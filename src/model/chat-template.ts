@@ -4,8 +4,8 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Template } from "@huggingface/jinja";
 import { MinidError } from "../core/errors.js";
+import { BoundedTemplate } from "./bounded-template.js";
 import { unreadable } from "./safetensors.js";
 import { specialTokenText } from "./tokenizer.js";
 import type { TokenizerConfig } from "./tokenizer.js";
@@ -34,15 +34,15 @@ const reservedVariables = new Set([
 ]);
 
 export class ChatTemplate {
-  readonly #main: Template;
-  readonly #forTools: Template;
+  readonly #main: BoundedTemplate;
+  readonly #forTools: BoundedTemplate;
   readonly #specialTokens: Readonly<Record<string, string>>;
 
   /** @param sources templates by name; `default` is there, `tool_use` may be. */
   constructor(sources: ReadonlyMap<string, string>, config: TokenizerConfig, file: string) {
-    const parse = (source: string): Template => {
+    const parse = (source: string): BoundedTemplate => {
       try {
-        return new Template(source);
+        return new BoundedTemplate(source);
       } catch (thrown) {
         throw new MinidError("model_unsupported", `${file}: the chat template does not parse: ${messageOf(thrown)}: correct it, or choose another model`, { cause: thrown });
       }

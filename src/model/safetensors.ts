@@ -70,7 +70,11 @@ async function readHeaderBytes(handle: FileHandle, path: string, fileBytes: numb
   return header;
 }
 
-function parseHeader(path: string, file: string, bytes: Buffer, fileBytes: number): Map<string, TensorRef> {
+/**
+ * @param path as it is called in messages. @param file the real one, for the refs. @param bytes the header's JSON. @param fileBytes size of the whole file
+ * @throws MinidError model_corrupt | model_unsupported
+ */
+export function parseHeader(path: string, file: string, bytes: Buffer, fileBytes: number): Map<string, TensorRef> {
   const text = bytes.toString("utf8");
   let header: unknown;
   try {

@@ -97,11 +97,14 @@ export class Tokenizer {
 
 /** @throws MinidError model_unreadable | model_corrupt | model_unsupported */
 export async function openTokenizer(directory: string): Promise<Tokenizer> {
+  return tokenizerOf(await readJson(join(directory, "tokenizer.json")), await readJsonIfPresent(join(directory, "tokenizer_config.json")), directory);
+}
+
+/** @param raw `tokenizer.json`. @param rawConfig `tokenizer_config.json`. @param directory where they are, for messages. @throws MinidError model_corrupt | model_unsupported */
+export function tokenizerOf(raw: unknown, rawConfig: unknown, directory: string): Tokenizer {
   const file = join(directory, "tokenizer.json");
-  const raw = await readJson(file);
   const { added_tokens: added, decoder } = parseFields(tokenizerSchema, raw, file);
-  const configFile = join(directory, "tokenizer_config.json");
-  const config = parseFields(tokenizerConfigSchema, await readJsonIfPresent(configFile), configFile);
+  const config = parseFields(tokenizerConfigSchema, rawConfig, join(directory, "tokenizer_config.json"));
   const tokenBytes = tokenBytesOf(decoder, file);
   let inner: HuggingFaceTokenizer;
   try {

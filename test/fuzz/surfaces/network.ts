@@ -1,0 +1,3 @@
+/** Surfaces behind real sockets. */
+import type { Surface } from "../surface.js";
+export const networkSurfaces: readonly Surface[] = [];
