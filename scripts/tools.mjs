@@ -1,5 +1,6 @@
 // Compiles the product and the tests' own tools (real clusters, chaos) to dist/, for the commands that run them outside of vitest.
 import { spawnSync } from "node:child_process";
+import { cpSync } from "node:fs";
 import { join } from "node:path";
 
 export function compile() {
@@ -7,6 +8,7 @@ export function compile() {
     const { status } = spawnSync(process.execPath, command, { stdio: "inherit" });
     if (status !== 0) throw new Error(`${command.join(" ")} failed`);
   }
+  cpSync("proto", join("dist", "tools", "proto"), { recursive: true });
 }
 
 /** A module of test/, by its path there. */

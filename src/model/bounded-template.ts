@@ -5,8 +5,9 @@
  */
 import * as jinja from "@huggingface/jinja";
 
-/** Nodes evaluated, with 64 characters of a text counted as one: a second or two. Templates in use take some hundred a message. */
-export const templateStepsMax = 3_000_000;
+/** Nodes evaluated, with 64 characters of a text counted as one. Templates in use take some hundred a message, so each message adds its share. */
+const stepsMax = 500_000;
+const stepsAMessage = 1_000;
 /** Of any text that comes up on the way. */
 export const templateCharsMax = 8 << 20;
 /** Of a list that `range` makes, and of an indentation. */
@@ -26,7 +27,12 @@ const LibraryInterpreter: new (environment: Environment) => Interpreter = jinja.
 const LibraryEnvironment: new () => Environment = jinja.Environment;
 
 class BoundedInterpreter extends LibraryInterpreter {
-  #steps = 0;
+  #stepsLeft: number;
+
+  constructor(environment: Environment, steps: number) {
+    super(environment);
+    this.#stepsLeft = steps;
+  }
 
   override evaluate(node: unknown, environment: Environment): Value {
     this.#count(1);
@@ -41,8 +47,8 @@ class BoundedInterpreter extends LibraryInterpreter {
   }
 
   #count(steps: number): void {
-    this.#steps += steps;
-    if (this.#steps > templateStepsMax) throw new Error(`it does not come to an end within ${templateStepsMax} steps`);
+    this.#stepsLeft -= steps;
+    if (this.#stepsLeft < 0) throw new Error("it does not come to an end within the work that these messages are worth");
   }
 
   /** `indent(n)` and `tojson(indent=n)` make n blanks in one step. */
@@ -70,11 +76,11 @@ export class BoundedTemplate {
   /** @throws Error when it does not parse. */
   constructor(source: string) { this.#template = new jinja.Template(source); }
 
-  /** @throws Error with the reason, in words that follow "the template refuses: ". */
-  render(variables: Readonly<Record<string, unknown>>): string {
+  /** @param messages how many there are. @throws Error with the reason, in words that follow "the template refuses: ". */
+  render(variables: Readonly<Record<string, unknown>>, messages: number): string {
     const environment = new LibraryEnvironment();
     for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
-    const { value } = new BoundedInterpreter(environment).run(this.#template.parsed);
+    const { value } = new BoundedInterpreter(environment, stepsMax + stepsAMessage * messages).run(this.#template.parsed);
     return typeof value === "string" ? value : "";
   }
 }

@@ -77,7 +77,7 @@ export class ChatTemplate {
         tools: hasTools ? options.tools : null,
         documents: null,
         add_generation_prompt: options.addGenerationPrompt,
-      });
+      }, options.messages.length);
     } catch (thrown) {
       throw new MinidError("invalid_value", `the model's chat template refuses these messages: ${messageOf(thrown)}: change the messages' roles, order or content`, { param: "messages", cause: thrown });
     }

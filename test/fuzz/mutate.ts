@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { Random } from "../chaos/random.js";
 
 export const below = (random: Random, bound: number): number => Math.floor(random.next() * bound);
-export const seed32 = (random: Random): number => below(random, 2 ** 32);
 
 /** An independent seed for each case of each surface. */
 export function caseRandom(seed: number, surface: string, index: number): Random {
@@ -68,8 +67,16 @@ export function mutateText(random: Random, original: string): string {
   }
 }
 
-/** Any JSON value, by fast-check. */
-export const anyJson = (random: Random): unknown => fc.sample(fc.jsonValue({ maxDepth: 3 }), { seed: seed32(random) | 0, numRuns: 1 })[0];
+const poolSize = 64;
+const pools = new Map<number, unknown[]>();
+
+/** Any JSON value, by fast-check: from one of 256 pools, because making one alone takes longer than most cases. */
+export function anyJson(random: Random): unknown {
+  const seed = below(random, 256);
+  let pool = pools.get(seed);
+  if (!pool) pools.set(seed, pool = fc.sample(fc.jsonValue({ maxDepth: 3 }), { seed, numRuns: poolSize }));
+  return pool[below(random, poolSize)];
+}
 
 /** A value of another kind, or of the same kind and out of bounds. */
 export function strangeValue(random: Random): unknown {

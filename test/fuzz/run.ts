@@ -31,12 +31,12 @@ export async function runSurface(surface: Surface, { seed, first, cases, onProgr
   const faults: { index: number; what: string }[] = [];
   let index = first;
   const fault = (error: unknown): void => { faults.push({ index, what: error instanceof Error ? error.stack ?? error.message : String(error) }); };
+  const target = await surface.open();
   process.on("unhandledRejection", fault);
   process.on("uncaughtException", fault);
   const startedAt = performance.now();
   let slowestMs = 0;
   let slowestIndex = first;
-  const target = await surface.open();
   try {
     for (; index < first + cases && faults.length < faultsMax; index += 1) {
       onProgress?.(index);

@@ -31,7 +31,7 @@ export const bodies: readonly (readonly [string, object])[] = [
 const schemas = [chatRequestSchema, chatRequestSchema, completionRequestSchema, completionRequestSchema, responsesRequestSchema, messagesRequestSchema] as const;
 
 const requestSchema: Surface = {
-  name: "http-schema", about: "bodies of the generating endpoints against their schemas", cases: 150_000, slice: 200,
+  name: "http-schema", about: "bodies of the generating endpoints against their schemas", cases: 50_000, slice: 200,
   open: () => ({
     run: (random) => {
       const at = below(random, schemas.length);
@@ -44,7 +44,7 @@ const headerNames = ["timeout", "x-request-id", "idempotency-key", "last-event-i
 const printable = (words: string) => words.replaceAll(/[^\x20-\x7e\x80-\xff]/gu, "");
 
 const request: Surface = {
-  name: "http-request", about: "whole requests through the front door: bodies, headers, addresses, methods", cases: 30_000, slice: 40,
+  name: "http-request", about: "whole requests through the front door: bodies, headers, addresses, methods", cases: 10_000, slice: 40,
   open: async () => {
     const { server, bugs } = await openDoor({ requestTimeoutMs: 60_000 });
     return {
@@ -70,7 +70,7 @@ const request: Surface = {
 };
 
 const eventIds: Surface = {
-  name: "event-id", about: "Last-Event-ID: forged and damaged, and what a stream makes of it", cases: 250_000, slice: 400,
+  name: "event-id", about: "Last-Event-ID: forged and damaged, and what a stream makes of it", cases: 350_000, slice: 400,
   open: () => {
     const stream = (random: Random) => Array.from({ length: 1 + below(random, 6) }, (_, at) => `{"n":${at}}`);
     return {

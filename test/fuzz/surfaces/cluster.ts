@@ -25,7 +25,7 @@ const hex = (letter: string, count: number) => letter.repeat(count);
 const epoch = { counter: 3, nodeId: id("b") };
 
 const joinToken: Surface = {
-  name: "join-token", about: "join tokens: mutated lines, and sound ones with hostile content", cases: 250_000, slice: 400,
+  name: "join-token", about: "join tokens: mutated lines, and sound ones with hostile content", cases: 350_000, slice: 400,
   open: () => {
     const secret = newSecret();
     const line = encodeToken({ clusterId: hex("a", 32), caSha256: hex("b", 64), secret, expiresAtMs: 1_800_000_000_000, hints: ["10.0.0.1:50050", "mini.local:50050"] });
@@ -66,7 +66,7 @@ const messages: readonly object[] = [
 ];
 
 const clusterMessage: Surface = {
-  name: "cluster-message", about: "heartbeats, plans and probes of hostile members, put into a living cluster core", cases: 200_000, slice: 300,
+  name: "cluster-message", about: "heartbeats, plans and probes of hostile members, put into a living cluster core", cases: 60_000, slice: 300,
   open: () => {
     let node = new TestNode();
     let put = 0;
@@ -74,8 +74,7 @@ const clusterMessage: Surface = {
       run: (random) => {
         // A fresh one now and then, so that a case can be replayed with few before it.
         if (put++ % 50 === 0) node = new TestNode();
-        const changed: unknown = JSON.parse(mutatedJsonText(random, random.pick(messages)).replaceAll(/^(?![[{"]).*$/gsu, "{}") || "{}");
-        const message = parseMessage(changed);
+        const message = parseMessage(safe(mutatedJsonText(random, random.pick(messages))));
         if (message) node.put({ kind: "message", from: id(random.pick(["b", "c", "d"])), message: random.chance(0.7) ? { ...message, clusterId: "cluster", incarnation: 1 + below(random, 3), seq: put } : message });
         if (random.chance(0.3)) node.pass(random.pick([250, 500, 4_500]));
         if (random.chance(0.2)) node.view();
@@ -88,7 +87,7 @@ const clusterMessage: Surface = {
 const safe = (json: string): unknown => { try { return JSON.parse(json); } catch { return undefined; } };
 
 const trustRecords: Surface = {
-  name: "trust-records", about: "membership records of hostile members, merged into a node's set", cases: 180_000, slice: 300,
+  name: "trust-records", about: "membership records of hostile members, merged into a node's set", cases: 120_000, slice: 300,
   open: () => {
     const by = id("a");
     const records: readonly object[] = [
@@ -113,7 +112,7 @@ const trustRecords: Surface = {
 };
 
 const config: Surface = {
-  name: "config", about: "configuration files, environment and flags", cases: 60_000, slice: 60,
+  name: "config", about: "configuration files, environment and flags", cases: 10_000, slice: 60,
   open: () => {
     const home = mkdtempSync(join(tmpdir(), "minid-fuzz-"));
     const file = join(home, "config.json");
@@ -132,7 +131,7 @@ const config: Surface = {
 };
 
 const durable: Surface = {
-  name: "state-file", about: "the home's state files: truncated, flipped, rewritten", cases: 40_000, slice: 60,
+  name: "state-file", about: "the home's state files: truncated, flipped, rewritten", cases: 15_000, slice: 60,
   open: () => {
     const home = mkdtempSync(join(tmpdir(), "minid-fuzz-"));
     const file = join(home, "state.json");
@@ -152,7 +151,7 @@ const durable: Surface = {
 };
 
 const mdnsText: Surface = {
-  name: "mdns-txt", about: "the TXT records of announcements", cases: 150_000, slice: 300,
+  name: "mdns-txt", about: "the TXT records of announcements", cases: 280_000, slice: 300,
   open: () => {
     const sound = Object.entries(toTxt({ nodeId: id("b"), clusterId: hex("c", 32), clusterName: "home", incarnation: "5", version: "1", httpPort: 8_100, grpcPort: 50_050 })).map(([key, value]) => `${key}=${value}`);
     return {
@@ -172,7 +171,7 @@ function decoderOf(service: ReturnType<typeof answersService>, method: string, s
 }
 
 const rpcMessages: Surface = {
-  name: "rpc-message", about: "protobuf of Generate, Claim and Keep: damaged bytes, and sound ones with hostile content", cases: 250_000, slice: 300,
+  name: "rpc-message", about: "protobuf of Generate, Claim and Keep: damaged bytes, and sound ones with hostile content", cases: 80_000, slice: 300,
   open: () => {
     const generate = decoderOf(agentService(), "Generate", "request");
     const updates = decoderOf(agentService(), "Generate", "response");
@@ -224,10 +223,10 @@ const rpcMessages: Surface = {
 };
 
 const memberIds: Surface = {
-  name: "peer-value", about: "the cluster's message schema over values that no JSON holds", cases: 100_000, slice: 100,
+  name: "peer-value", about: "the cluster's message schema over values that no JSON holds", cases: 60_000, slice: 100,
   open: () => ({
     run: (random) => {
-      const message = parseMessage({ ...(random.pick(messages) as Record<string, unknown>), [random.pick(["rows", "facts", "plan", "origin", "type", "protocol", "seq"])]: random.chance(0.2) ? random.pick([undefined, Number.NaN, Infinity, nodeId("\0"), safe(text(random))]) : strangeValue(random) });
+      const message = parseMessage({ ...(random.pick(messages) as Record<string, unknown>), [random.pick(["rows", "facts", "plan", "origin", "type", "protocol", "seq"])]: random.chance(0.2) ? random.pick([() => undefined, () => Number.NaN, () => Infinity, () => nodeId("\0"), () => safe(text(random))])() : strangeValue(random) });
       if (message && !Number.isSafeInteger(message.seq)) throw new Fault(`a message with the number ${message.seq} was taken`);
     },
   }),

@@ -16,7 +16,7 @@ import { below, bytes, mutateBytes, mutatedJson, mutatedJsonText, number, text }
 import { Fault, type Surface, refusalOrResult } from "../surface.js";
 
 const safetensors: Surface = {
-  name: "safetensors", about: "headers of weight files", cases: 200_000, slice: 300,
+  name: "safetensors", about: "headers of weight files", cases: 120_000, slice: 300,
   open: () => {
     const sound = {
       __metadata__: { format: "mlx" }, "model.embed_tokens.weight": { dtype: "U32", shape: [64, 8], data_offsets: [0, 2_048] }, "model.embed_tokens.scales": { dtype: "BF16", shape: [64, 1], data_offsets: [2_048, 2_176] },
@@ -37,7 +37,7 @@ const safetensors: Surface = {
 };
 
 const configJson: Surface = {
-  name: "model-config", about: "config.json of checkpoints", cases: 150_000, slice: 300,
+  name: "model-config", about: "config.json of checkpoints", cases: 80_000, slice: 300,
   open: () => {
     const sound = ["llama", "qwen2", "qwen3", "mistral"].map((family) => ({
       model_type: family, hidden_size: 64, num_hidden_layers: 4, num_attention_heads: 4, num_key_value_heads: 2, head_dim: 16, intermediate_size: 128, vocab_size: 512, max_position_embeddings: 512, rms_norm_eps: 1e-6,
@@ -79,7 +79,7 @@ const tokenizers: readonly object[] = [
 ];
 
 const tokenizer: Surface = {
-  name: "tokenizer", about: "tokenizer.json and tokenizer_config.json, and texts through what comes of them", cases: 50_000, slice: 60,
+  name: "tokenizer", about: "tokenizer.json and tokenizer_config.json, and texts through what comes of them", cases: 20_000, slice: 60,
   open: () => ({
     run: (random) => {
       const made = refusalOrResult(() => tokenizerOf(random.chance(0.8) ? mutatedJson(random, random.pick(tokenizers)) : random.pick(tokenizers), mutatedJson(random, { bos_token: "<s>", eos_token: { content: "</s>" }, chat_template: "{{ messages }}" }), "model"));
@@ -107,7 +107,7 @@ function chopped(random: Random, whole: string): string[] {
 }
 
 const output: Surface = {
-  name: "model-output", about: "what a model may say: calls, thoughts and stop strings, however it is cut", cases: 200_000, slice: 300,
+  name: "model-output", about: "what a model may say: calls, thoughts and stop strings, however it is cut", cases: 180_000, slice: 300,
   open: () => ({
     run: (random) => {
       const whole = said(random);
@@ -150,7 +150,7 @@ const output: Surface = {
 };
 
 const grammar: Surface = {
-  name: "schema", about: "JSON schemas and patterns of clients, compiled to grammars", cases: 30_000, slice: 60,
+  name: "schema", about: "JSON schemas and patterns of clients, compiled to grammars", cases: 15_000, slice: 60,
   open: () => {
     const schema = {
       type: "object", properties: { a: { type: "string", pattern: "^[a-z]{1,4}(x|y)*$", minLength: 1 }, b: { type: "integer", minimum: -5, maximum: 10 }, c: { type: "array", items: { $ref: "#/$defs/d" }, minItems: 1, maxItems: 3 }, e: { anyOf: [{ const: 1 }, { enum: ["x", null] }] }, f: { type: "number", exclusiveMinimum: 0.5 }, g: { type: "string", format: "date-time" } },
@@ -176,7 +176,7 @@ const grammar: Surface = {
 };
 
 const safeIndex: Surface = {
-  name: "file-bytes", about: "bytes where JSON is expected: the parsers of a model's files", cases: 60_000, slice: 60,
+  name: "file-bytes", about: "bytes where JSON is expected: the parsers of a model's files", cases: 180_000, slice: 60,
   open: () => {
     const sound = Buffer.from(JSON.stringify({ metadata: { total_size: 5 }, weight_map: { "model.norm.weight": "model-00001-of-00002.safetensors" }, "a\"b": { dtype: "F32", shape: [1], data_offsets: [0, 4] } }));
     return { run: (random) => { refusalOrResult(() => parseHeader("x", "/x", mutateBytes(random, sound), 10_000)); } };

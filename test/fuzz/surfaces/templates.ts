@@ -59,7 +59,7 @@ const messages = [{ role: "system", content: "Be brief." }, { role: "user", cont
 const leaks = /\[native code\]|function Object|class \w+ extends|process\.|node:internal/u;
 
 export const templateSurfaces: readonly Surface[] = [{
-  name: "chat-template", about: "Jinja templates, mutated and made up, rendered over a conversation", cases: 60_000, slice: 150,
+  name: "chat-template", about: "Jinja templates, mutated and made up, rendered over a conversation", cases: 6_000, slice: 60,
   open: () => {
     // Nothing that a template does is seen outside of it.
     const before = Object.getOwnPropertyNames(Object.prototype).length;

@@ -32,7 +32,7 @@ function span(random: Random): StepSpan {
 }
 
 const stepCheck: Surface = {
-  name: "step", about: "steps and frames before they reach native code: slots, positions, rows, tokens, activations", cases: 250_000, slice: 400,
+  name: "step", about: "steps and frames before they reach native code: slots, positions, rows, tokens, activations", cases: 320_000, slice: 400,
   open: () => ({
     run: (random) => {
       const held = [0, 3, 40, 64];
@@ -58,7 +58,7 @@ const sound: LoadRequest = {
 };
 
 const loadRequest: Surface = {
-  name: "load", about: "Load requests, epochs and sampling parameters", cases: 150_000, slice: 200,
+  name: "load", about: "Load requests, epochs and sampling parameters", cases: 80_000, slice: 200,
   open: () => ({
     run: (random) => {
       // What protobuf can make of bytes: the fields are there, with values of their type.
