@@ -28,7 +28,7 @@ export async function openDoor(options: Partial<ApiOptions> = {}) {
   };
   const status: RouteContext["status"] = {
     health: () => ({ ready: true, reasons: [] }), clusterInfo: () => ({ totalDevices: 1, healthyDevices: 1, worldSize: 1, grpcActive: true }), devices: () => [],
-    status: () => ({}), plan: () => ({}), metrics: () => Promise.resolve({ contentType: "text/plain", body: "" }),
+    status: () => ({}), plan: () => ({}), metricsTargets: () => [], metrics: () => Promise.resolve({ contentType: "text/plain", body: "" }),
   };
   /** Bugs of ours that a request met: the front door tells clients `internal_error` and the log the rest. */
   const bugs: string[] = [];
