@@ -81,16 +81,16 @@ function differences({ events }: ReattachedStream, undisturbed: readonly string[
 
 export async function runReattach(options: ReattachOptions): Promise<ReattachReport> {
   const { onLine, ...told } = options;
-  const startedAt = performance.now();
   const random = new Random(options.seed);
   const cluster = await startCluster({ nodes: options.nodes, settings: { threads: 1, ...options.settings }, onProgress: onLine });
   try {
     const model = (await cluster.nodes[0]!.status()).model.id;
     const undisturbed = new Map<Request, readonly string[]>();
-    for (const request of requests) undisturbed.set(request, comparable((await stream(cluster.nodes, request, model)).events));
+    await Promise.all(requests.map(async (request) => { undisturbed.set(request, comparable((await stream(cluster.nodes, request, model)).events)); }));
     onLine(`${requests.length} undisturbed answers of ${[...undisturbed.values()].map((events) => events.length).join(", ")} events`);
     const trials: ReattachTrial[] = [];
     let kills = 0;
+    const startedAt = performance.now();
     while (trials.filter(({ early }) => !early).length < options.trials && performance.now() - startedAt < options.minutesMax * 60_000) {
       const struck = random.pick(cluster.nodes.filter(({ running }) => running));
       const leader = (await cluster.leader()) === struck;
