@@ -1,6 +1,9 @@
-// Writes the reference pages that follow from tables in the source: docs/CONFIG.md, docs/METRICS.md, and the codes of docs/OPERATIONS.md. Run after `npm run build`.
+// Writes the reference pages that follow from tables in the source: docs/CONFIG.md, docs/METRICS.md, the codes of docs/OPERATIONS.md and the man page. Run after `npm run build`.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { catalogue } from "../dist/checks/catalogue.js";
+import { packageVersion } from "../dist/core/package-info.js";
+import { commandTable } from "../dist/cli/reference/command-table.js";
+import { manPage } from "../dist/cli/reference/man-page.js";
 import { Metrics } from "../dist/daemon/metrics.js";
 import { environmentName, flagName, settingKeys, table } from "../dist/daemon/config/table.js";
 import { operationsDoc } from "./gen-operations.mjs";
@@ -39,3 +42,4 @@ ${ours.map((metric) => `| \`${metric.name}\` | ${metric.type} | ${metric.labelNa
 
 const operations = existsSync("docs/OPERATIONS.md") ? readFileSync("docs/OPERATIONS.md", "utf8") : "";
 writeFileSync("docs/OPERATIONS.md", operationsDoc(catalogue, operations));
+writeFileSync("docs/minid.1", manPage(await commandTable(), packageVersion()));

@@ -13,6 +13,7 @@ import { publicError } from "./error-response.js";
 import type { Allowance } from "./limits/key-limits.js";
 import { isBatch, withPriority } from "./priority.js";
 import { type Interleave, inTurn, merged } from "./choices.js";
+import { logAnswer, logQuestion } from "./content-log.js";
 import { type Tally, timed } from "./observer.js";
 import type { EventChain } from "./reattach/event-chain.js";
 import type { AnswerFrame } from "./reattach/frame.js";
@@ -85,7 +86,12 @@ async function generating(context: RouteContext, { endpoint, request, reply, fra
   const deadlineMs = requestDeadlineMs(request.headers["timeout"], context.options.requestTimeoutMs);
   const scope = openScope(reply, deadlineMs, turn?.signal);
   const tally: Tally = { promptTokens: 0, completionTokens: 0, firstTokenSeconds: undefined, reasons: [] };
-  const report = (code: ErrorCode | "ok") => observer.finished({ endpoint, requestId: request.id, code, seconds: (clock.now() - startedMs) / 1000, ...tally });
+  const report = (code: ErrorCode | "ok") => {
+    const outcome = { endpoint, requestId: request.id, code, seconds: (clock.now() - startedMs) / 1000, ...tally };
+    observer.finished(outcome);
+    context.log.info(outcome, code === "ok" ? "answered" : "an answer ended early");
+  };
+  if (context.options.logContent) logQuestion(context.log, request);
   const leftMs = () => Math.max(1, Math.round(deadlineMs - (clock.now() - startedMs)));
   const run: Run = {
     // An answer that can be continued elsewhere has its pieces in one order only.
@@ -94,7 +100,8 @@ async function generating(context: RouteContext, { endpoint, request, reply, fra
       pay(asked.generate.prompt);
       tally.promptTokens += asked.generate.prompt.length;
       const pieces = answer(generator, { ...asked, generate: withPriority({ ...asked.generate, deadlineMs: leftMs() }, batch) }, scope.signal);
-      return timed(pieces, startedMs, clock, observer, request.id, tally, (tokens) => { allowance.spend(tokens); });
+      const counted = timed(pieces, startedMs, clock, observer, request.id, tally, (tokens) => { allowance.spend(tokens); });
+      return context.options.logContent ? logAnswer(context.log, request.id, counted) : counted;
     },
     embed(asked) {
       pay(asked.prompt);
@@ -106,9 +113,7 @@ async function generating(context: RouteContext, { endpoint, request, reply, fra
     await work(run);
     report("ok");
   } catch (thrown) {
-    const error = toMinidError(thrown);
-    report(error.code);
-    context.log.debug({ requestId: request.id, endpoint, code: error.code }, "an answer ended early");
+    report(toMinidError(thrown).code);
     throw thrown;
   } finally {
     scope.close();

@@ -13,6 +13,7 @@ export const apiOptionsOf = (config: Config, version: string): Partial<ApiOption
     ...(config.key_requests_per_minute !== undefined && { requestsPerMinute: config.key_requests_per_minute }),
     ...(config.key_tokens_per_minute !== undefined && { tokensPerMinute: config.key_tokens_per_minute }),
   },
+  logContent: config.log_content,
   loopbackNeedsKey: config.http_loopback_key,
   receiveTimeoutMs: config.http_receive_timeout_ms,
   requestTimeoutMs: config.request_timeout_ms,
