@@ -4,7 +4,7 @@ import { admitLoad } from "../../../src/worker/fence.js";
 import { nodeId } from "../../../src/core/ids.js";
 import { parseLoadRequest } from "../../../src/worker/load-request.js";
 import { samplingParams } from "../../../src/worker/sampling-params.js";
-import { checkHidden, checkStep } from "../../../src/worker/step-check.js";
+import { checkHidden, checkStep, computedBy } from "../../../src/worker/step-check.js";
 import { type CacheOp, type LoadRequest, type Sampling, type StepSpan, greedySampling } from "../../../src/core/worker-protocol.js";
 import type { Random } from "../../chaos/random.js";
 import { below, bytes, mutatedJson, number, strangeValue } from "../mutate.js";
@@ -28,7 +28,7 @@ function op(random: Random): CacheOp {
 
 function span(random: Random): StepSpan {
   const rows = near(random, 1 + below(random, 8));
-  return { slot: near(random, below(random, limits.slots)), position: near(random, below(random, 8)), rows, tokens: random.chance(0.5) ? [] : Array.from({ length: Math.min(80, Math.max(0, near(random, rows))) || 0 }, () => near(random, below(random, limits.vocabSize))), sample: random.chance(0.5) };
+  return { slot: near(random, below(random, limits.slots)), position: near(random, below(random, 8)), rows, tokens: random.chance(0.5) ? [] : Array.from({ length: Math.min(80, Math.max(0, near(random, rows))) || 0 }, () => near(random, below(random, limits.vocabSize))), sample: random.chance(0.5), ...(random.chance(0.3) && { lacking: Array.from({ length: below(random, 3) }, () => near(random, below(random, 3))) }) };
 }
 
 const stepCheck: Surface = {
@@ -39,13 +39,15 @@ const stepCheck: Surface = {
       const ops = Array.from({ length: below(random, 4) }, () => op(random));
       const spans = Array.from({ length: below(random, 5) }, () => span(random));
       const stage = { ...limits, ownsText: random.chance(0.7) };
-      const rows = refusalOrResult(() => checkStep(stage, (slot) => held[slot] ?? 0, (slot) => (slot < 2 ? held[slot] : undefined), ops, spans));
+      const rank = stage.ownsText ? 0 : 1;
+      const holdings = { rank, length: (slot: number) => held[slot] ?? 0, history: (slot: number) => (slot < 2 ? held[slot] : undefined), handedOn: (slot: number) => (slot % 2 === 0 ? held[slot] ?? 0 : 0) };
+      const rows = refusalOrResult(() => checkStep(stage, holdings, ops, spans));
       if (rows === undefined) return;
       // What passes can be carried out on a stage of these limits.
       const inside = (slot: number) => Number.isInteger(slot) && slot >= 0 && slot < limits.slots;
       const bad = spans.find(({ slot, position, rows: count, tokens }) => !inside(slot) || !Number.isInteger(position) || position < 0 || !Number.isInteger(count) || count < 1 || position + count > limits.contextMax || (stage.ownsText && tokens.some((token) => !Number.isInteger(token) || token < 0 || token >= limits.vocabSize)));
       if (bad) throw new Fault(`a span was let through: ${JSON.stringify(bad)}`);
-      if (rows !== spans.reduce((sum, { rows: count }) => sum + count, 0)) throw new Fault(`${rows} rows are counted`);
+      if (rows !== spans.reduce((sum, { rows: count, lacking }) => sum + (computedBy(lacking, rank) ? count : 0), 0)) throw new Fault(`${rows} rows are counted`);
       const hidden = refusalOrResult(() => fromWire(bytes(random, below(random, 5) === 0 ? below(random, 300) : rows * limits.hiddenSize * 4)));
       if (hidden) refusalOrResult(() => checkHidden(hidden, rows, limits.hiddenSize));
     },
