@@ -4,6 +4,8 @@ import type { Clock } from "../core/clock.js";
 import type { AnswerPiece } from "./answer.js";
 
 export interface RequestObserver {
+  /** A request that generates has come. @returns the trace context to send along, when it is traced. */
+  begin(request: { readonly endpoint: string; readonly requestId: string; readonly traceparent: string | undefined }): string | undefined;
   /** From the request's arrival to its first token. */
   firstToken(seconds: number, requestId: string): void;
   /** Between two arrivals of tokens of one answer, divided by the tokens that came. */
@@ -25,7 +27,7 @@ export interface Outcome {
   readonly reasons: readonly ("stop" | "length")[];
 }
 
-export const noObserver: RequestObserver = { firstToken() {}, interToken() {}, finished() {} };
+export const noObserver: RequestObserver = { begin: () => undefined, firstToken() {}, interToken() {}, finished() {} };
 
 export interface Tally { promptTokens: number; completionTokens: number; firstTokenSeconds: number | undefined; readonly reasons: ("stop" | "length")[] }
 

@@ -126,7 +126,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       telemetry: telemetry.view(),
     });
     const telemetry = new Telemetry({
-      deviceId: config.device_id, nodeId: trust.nodeId, clock, log, vllmNames: config.metrics_vllm_names,
+      deviceId: config.device_id, nodeId: trust.nodeId, clock, log, vllmNames: config.metrics_vllm_names, version, otlp: { endpoint: config.otlp_endpoint, sampleRatio: config.otlp_sample_ratio },
       sources: { status, worker: () => supervisor.lastReply(), scheduler: () => ringDriver.snapshot(), queueMax: config.queue_max },
       view: () => clusterDriver.view(), send: (to, bulletin) => links.send(to, bulletin),
     });
@@ -300,7 +300,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     supervisor.start();
     clusterDriver.start();
     keeper.start();
-    telemetry.start();
+    await telemetry.start();
     timers.every("own addresses", addressPollMs, watchAddresses);
     await introducer.start();
     log.info({ nodeId: trust.nodeId, clusterId: trust.cluster.clusterId, httpPort: config.http_port, model: place.id }, "agent started");

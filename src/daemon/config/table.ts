@@ -89,6 +89,8 @@ export const table = {
   step_timeout_ms: number(ms(30_000, 500, 600_000), "ms", "Longest a step of the ring may take before its sequences are resumed elsewhere."),
   drain_timeout_ms: number(ms(25_000, 0, 600_000), "ms", "Longest a leaving node waits for its stages to move and its clients' answers to end."),
   // telemetry
+  otlp_endpoint: text(z.url({ protocol: /^https?$/u }).optional(), "OpenTelemetry collector (OTLP over HTTP, http://localhost:4318) that traces go to; default: none are made."),
+  otlp_sample_ratio: number(z.number().min(0).max(1).default(1), "", "Share of the requests that are traced, 0 to 1; a client's own trace context decides for its requests."),
   metrics_vllm_names: boolean(false, "Show the common metrics under vLLM's names (vllm:*) too, for dashboards made for it."),
   keep_awake: boolean(true, "On a Mac: no idle sleep while minid runs (a power assertion; the machine's settings are not touched)."),
   // logs

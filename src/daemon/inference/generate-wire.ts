@@ -18,6 +18,7 @@ export interface GenerateCall {
   readonly stopTokens: readonly number[];
   readonly deadlineMs?: number;
   readonly priority: "PRIORITY_INTERACTIVE" | "PRIORITY_BATCH";
+  readonly traceparent?: string;
   /** Empty: generate. */
   readonly pooling?: string;
   readonly claim: Epoch | null;
@@ -56,6 +57,7 @@ export function requestToWire(request: GenerateRequest, epoch: Epoch): GenerateC
     priority: request.priority === "batch" ? "PRIORITY_BATCH" : "PRIORITY_INTERACTIVE",
     pooling: request.pooling ?? "",
     claim: request.claim ?? null,
+    traceparent: request.traceparent ?? "",
   };
 }
 
@@ -79,6 +81,7 @@ export function requestFromWire(call: GenerateCall): GenerateRequest {
     ...(call.deadlineMs === undefined ? {} : { deadlineMs: call.deadlineMs }),
     priority: call.priority === "PRIORITY_BATCH" ? "batch" : "interactive",
     ...(pooling !== "" && { pooling }),
+    ...(call.traceparent ? { traceparent: call.traceparent } : {}),
     ...(call.claim ? { claim: wireEpoch(call.claim) } : {}),
   };
 }

@@ -49,6 +49,8 @@ export interface GenerateRequest {
   readonly pooling?: Pooling;
   /** `batch` waits behind `interactive` (the default), but not for ever. */
   readonly priority?: Priority;
+  /** W3C trace context of the client's request; absent when it is not traced. */
+  readonly traceparent?: string;
   /** Of an answer that can be asked for again: whose turn it is. A call with a lower claim than that of the same request under way is refused. */
   readonly claim?: Epoch;
 }

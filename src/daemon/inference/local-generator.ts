@@ -30,6 +30,7 @@ export class LocalGenerator implements Generator {
       token: (token) => { feed.token(token); },
       finished: (reason, cachedPromptTokens, embedding) => { feed.event({ kind: "finished", reason, cachedPromptTokens, ...(embedding && { embedding }) }); feed.end(); },
       failed: (error) => { feed.end(error); },
+      ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent }),
     });
     const entry = { feed, id, claim: request.claim ?? epochZero };
     this.#active.set(request.requestId, entry);

@@ -33,11 +33,13 @@ export interface SequenceSink {
   token(token: GeneratedToken): void;
   finished(reason: "stop" | "length", cachedPromptTokens: number, embedding?: readonly number[]): void;
   failed(error: MinidError): void;
+  /** Trace context of the sequence's request, when it is traced. */
+  readonly traceparent?: string;
 }
 
 /** For metrics. */
 export interface RingObserver {
-  readonly onStep?: (step: { readonly spans: number; readonly rows: number; readonly durationMs: number; readonly computeMs: number; readonly ringMs: number; readonly times: readonly RankTime[]; readonly worldSize: number }) => void;
+  readonly onStep?: (step: { readonly spans: number; readonly rows: number; readonly durationMs: number; readonly computeMs: number; readonly ringMs: number; readonly times: readonly RankTime[]; readonly worldSize: number; readonly traces: readonly string[] }) => void;
   readonly onAdmitted?: (queuedMs: number) => void;
 }
 
@@ -58,6 +60,8 @@ export class RingDriver {
   readonly #inputs: SchedulerInput[] = [];
   readonly #sent = new Map<number, { readonly atMs: number; readonly spans: number; readonly rows: number }>();
   #executing = false;
+  /** Trace contexts of the sequences that the result in hand gave a token. */
+  #traces: string[] = [];
   #nextId: SequenceId = 1;
   #ring: ReadyRing | undefined;
   /** The ring that the scheduler has been told of; it lags behind `#ring` while inputs are waiting. */
@@ -125,8 +129,9 @@ export class RingDriver {
       this.#input({ kind: "stepFailed", code, message: result.error });
       return;
     }
+    this.#traces = [];
     this.#input({ kind: "stepResult", stepSeq: result.stepSeq, sampled: result.sampled, run: result.run ?? 0, held: result.held ?? [] });
-    if (sent) this.#options.observer?.onStep?.({ spans: sent.spans, rows: sent.rows, durationMs: this.#options.clock.now() - sent.atMs, computeMs: result.computeMs, ringMs: result.ringMs, times: result.times, worldSize: this.#ring?.plan.worldSize ?? 0 });
+    if (sent) this.#options.observer?.onStep?.({ spans: sent.spans, rows: sent.rows, durationMs: this.#options.clock.now() - sent.atMs, computeMs: result.computeMs, ringMs: result.ringMs, times: result.times, worldSize: this.#ring?.plan.worldSize ?? 0, traces: this.#traces });
   }
 
   #input(input: SchedulerInput): void {
@@ -160,7 +165,12 @@ export class RingDriver {
         this.#options.observer?.onAdmitted?.(effect.queuedMs);
         this.#sinks.get(effect.id)?.admitted(effect.cachedPromptTokens);
         return;
-      case "emit": this.#sinks.get(effect.id)?.token(effect.token); return;
+      case "emit": {
+        const sink = this.#sinks.get(effect.id);
+        if (sink?.traceparent !== undefined) this.#traces.push(sink.traceparent);
+        sink?.token(effect.token);
+        return;
+      }
       case "finish": this.#take(effect.id)?.finished(effect.reason, effect.cachedPromptTokens, effect.embedding); return;
       case "fail": {
         const details = effect.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: effect.retryAfterSeconds };

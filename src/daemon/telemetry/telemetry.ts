@@ -17,6 +17,7 @@ import type { Exposition } from "./exposition.js";
 import { Narrator } from "./narrator.js";
 import type { MetricSources } from "./state-metrics.js";
 import { type Happening, Timeline, type TimelineEvent } from "./timeline.js";
+import { type RequestBegun, type Tracing, startTracing } from "./tracing.js";
 import { type Vitals, VitalsMeter } from "./vitals.js";
 
 const measureIntervalMs = 1_000;
@@ -32,6 +33,8 @@ export interface TelemetryDeps {
   readonly log: Log;
   readonly sources: MetricSources;
   readonly vllmNames: boolean;
+  readonly version: string;
+  readonly otlp: { readonly endpoint: string | undefined; readonly sampleRatio: number };
   readonly view: () => ClusterView;
   readonly send: (to: Destination, bulletin: Bulletin) => void;
 }
@@ -48,6 +51,7 @@ export class Telemetry {
   readonly #timers: Timers;
   readonly #others = new Map<string, { readonly vitals: Vitals; readonly atMs: number }>();
   #own: Vitals | undefined;
+  #tracing: Tracing | undefined;
   #told = { vitals: "", events: "", atMs: -Infinity };
 
   constructor(deps: TelemetryDeps) {
@@ -58,8 +62,15 @@ export class Telemetry {
     this.#timers = new Timers((name, error) => deps.log.error({ timer: name, error: String(error) }, "a timer failed"));
   }
 
-  start(): void { this.#timers.every("vitals", measureIntervalMs, () => this.#measure()); }
-  stop(): void { this.#timers.stop(); }
+  async start(): Promise<void> {
+    const { otlp, deviceId, version, clock, log } = this.#deps;
+    this.#timers.every("vitals", measureIntervalMs, () => this.#measure());
+    if (otlp.endpoint !== undefined) this.#tracing = await startTracing({ endpoint: otlp.endpoint, sampleRatio: otlp.sampleRatio, deviceId, version, clock, log });
+  }
+  async stop(): Promise<void> {
+    this.#timers.stop();
+    await this.#tracing?.stop();
+  }
 
   expose(accept: string | undefined): Promise<Exposition> { return this.#metrics.expose(accept); }
 
@@ -82,7 +93,9 @@ export class Telemetry {
   }
 
   // --- told by the front door (the shape is src/api/observer.ts)
+  begin(request: RequestBegun): string | undefined { return this.#tracing?.begin(request); }
   firstToken(seconds: number, requestId: string): void {
+    this.#tracing?.firstToken(requestId);
     this.#metrics.firstToken(seconds, requestId);
     this.#meter.firstToken(seconds, this.#deps.clock.now());
   }
@@ -90,19 +103,24 @@ export class Telemetry {
     this.#metrics.interToken(seconds);
     this.#meter.interToken(seconds, this.#deps.clock.now());
   }
-  finished(outcome: Outcome): void { this.#metrics.finished(outcome); }
+  finished(outcome: Outcome): void {
+    this.#metrics.finished(outcome);
+    this.#tracing?.finish(outcome);
+  }
 
   /** For the scheduler's driver. */
   readonly ring: RingObserver = {
     onStep: (step) => {
       this.#metrics.step(step, step.worldSize);
       this.#meter.step(step, this.#deps.clock.now());
+      if (step.traces.length > 0) this.#tracing?.step(step, step.traces);
     },
     onAdmitted: (queuedMs) => this.#metrics.admitted(queuedMs / 1_000),
   };
 
   answerRecovered(recovery: Recovery, requestId: string): void {
     this.#metrics.answerRecovered(recovery, requestId);
+    this.#tracing?.recovered(recovery, requestId);
     this.#note(this.#narrator.resumed(recovery));
   }
   supervisorEvent(event: SupervisorEvent): void {

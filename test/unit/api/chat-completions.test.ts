@@ -167,6 +167,7 @@ describe("POST /v1/chat/completions", () => {
   it("tells the observer about first token, gaps and outcome", async () => {
     const seen: string[] = [];
     const observer = {
+      begin: () => undefined,
       firstToken: () => { seen.push("first"); },
       interToken: () => { seen.push("gap"); },
       finished: (outcome: { code: string; completionTokens: number }) => { seen.push(`${outcome.code} ${outcome.completionTokens}`); },
