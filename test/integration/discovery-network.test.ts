@@ -6,11 +6,14 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { Introduction } from "../../src/daemon/discovery/introduction.js";
 import { type MdnsTimes, mdnsTimes } from "../../src/daemon/discovery/mdns-policy.js";
 import type { MdnsStatus } from "../../src/daemon/discovery/mdns.js";
-import { type Host, Network, whyNoNetwork } from "../support/netns.js";
+import { type Host, Network, whyNoDelay, whyNoNetwork } from "../support/netns.js";
 import { until } from "../support/wait.js";
 
 const noNetwork = whyNoNetwork();
 if (noNetwork !== undefined) console.log(`discovery between hosts is not tested: ${noNetwork}`);
+
+const noDelay = whyNoDelay();
+if (noNetwork === undefined && noDelay !== undefined) console.log(`a slow network is not tested: ${noDelay}`);
 
 const script = fileURLToPath(new URL("../support/netns-mdns-node.mjs", import.meta.url));
 /** As in production but for deafness and the slow query, which would each take a minute. */
@@ -132,6 +135,19 @@ describe.runIf(noNetwork === undefined)("a network of namespaces", () => {
   /** A port where nobody listens: a refusal has come all the way back. */
   const knock = "require('node:net').connect(9, process.argv[1]).on('error', (error) => process.exit(error.code === 'ECONNREFUSED' ? 0 : 1)); setTimeout(() => process.exit(2), 500)";
   const reach = (from: Host, to: Host): Promise<boolean> => from.run(process.execPath, "-e", knock, to.address).then(() => true, () => false);
+
+  it.runIf(noDelay === undefined)("delays every packet by as much as told, both ways, until it is healed", async () => {
+    network = await Network.create(2);
+    const [a, b] = network.hosts as [Host, Host];
+    const timed = "const at = performance.now(); require('node:net').connect(9, process.argv[1]).on('error', () => { console.log(performance.now() - at); process.exit(0); }); setTimeout(() => process.exit(2), 5000)";
+    const roundMs = async () => Number(await a.run(process.execPath, "-e", timed, b.address));
+    // The first packet asks for the hardware address, which is delayed too.
+    await roundMs();
+    await network.delay(150);
+    expect(await roundMs()).toBeGreaterThan(295);
+    await network.heal();
+    await until("packets pass at once again", async () => (await roundMs()) < 290);
+  });
 
   it("cuts, loses and heals as told, and leaves nothing behind", async () => {
     network = await Network.create(3);

@@ -3,11 +3,13 @@
  * is seen outside and deleting the namespaces takes everything along. Faults happen in the bridge, as in a real network: the
  * hosts notice nothing but what does not arrive. Linux, root, `ip` and `nft` needed: see `whyNoNetwork`.
  *
- * What it cannot do: delay packets (the kernel here has no netem); put a relay of the test's own in between for that.
+ * Delay is made by a relay of the test's own (netns-delay.py), because the kernel here has no netem: see `whyNoDelay`.
  */
 import { type ChildProcess, type SpawnOptions, execFile, execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { fileURLToPath } from "node:url";
 
+const delayRelay = fileURLToPath(new URL("netns-delay.py", import.meta.url));
 const commandTimeoutMs = 10_000;
 const hostsMax = 16;
 
@@ -40,6 +42,11 @@ export function whyNoNetwork(): string | undefined {
   }
 }
 
+/** Undefined when `Network.delay` works where networks do, else the reason. */
+export function whyNoDelay(): string | undefined {
+  try { execFileSync("python3", ["--version"], { stdio: "ignore" }); return undefined; } catch { return "packets are delayed by a relay in Python 3, which is not installed"; }
+}
+
 export class Host {
   /** 1 for the first. */
   readonly index: number;
@@ -59,6 +66,8 @@ export class Host {
   get address(): string { return this.#address; }
   /** The host's port on the bridge. */
   get port(): string { return `p${this.index}`; }
+  /** Where the delayed traffic of that port enters the bridge: its own end, and the relay's. */
+  get delayed(): { readonly port: string; readonly relay: string } { return { port: `d${this.index}`, relay: `q${this.index}` }; }
 
   /** Runs a command to its end inside the host. @returns standard output. */
   run(command: string, ...args: readonly string[]): Promise<string> {
@@ -94,6 +103,7 @@ export class Network {
   readonly #switch: string;
   readonly #faults = new Map<string, string>();
   readonly #children = new Set<ChildProcess>();
+  #relay: ChildProcess | undefined;
   readonly #onExit = (): void => { this.#removeNow(); };
 
   /** @param count of hosts, all on one bridge, addresses 10.77.0.1 and up. */
@@ -146,6 +156,38 @@ export class Network {
   /** Connections to that TCP port of the host do not get through. */
   blockPort(host: Host, port: number): Promise<void> { return this.#fault(`port ${host.index} ${port}`, `oifname "${host.port}" tcp dport ${port} drop`); }
 
+  /** Every packet from one host to another takes this much longer, in each direction. The other faults do not work meanwhile: they go by ports. */
+  async delay(ms: number): Promise<void> {
+    if (this.#relay) throw new Error("packets are delayed already");
+    for (const { delayed } of this.hosts) {
+      await ip("-n", this.#switch, "link", "add", delayed.port, "type", "veth", "peer", "name", delayed.relay);
+      await ip("-n", this.#switch, "link", "set", delayed.relay, "up");
+      await ip("-n", this.#switch, "link", "set", delayed.port, "master", "br0", "up");
+    }
+    // Out of one host and into the other: half of it each.
+    const relay = spawn("ip", ["netns", "exec", this.#switch, "python3", delayRelay, String(ms / 2), ...this.hosts.map(({ port, delayed }) => `${port}:${delayed.relay}`)], { stdio: ["pipe", "pipe", "inherit"] });
+    this.own(relay);
+    this.#relay = relay;
+    await new Promise<void>((resolve, reject) => {
+      relay.stdout?.once("data", () => { resolve(); });
+      relay.once("exit", (code) => { reject(new Error(`the relay that delays packets ended with ${code}`)); });
+    });
+    for (const { port } of this.hosts) await ip("-n", this.#switch, "link", "set", port, "nomaster");
+  }
+
+  async #endDelay(): Promise<void> {
+    const relay = this.#relay;
+    if (!relay) return;
+    this.#relay = undefined;
+    const ended = new Promise<void>((resolve) => { relay.once("exit", () => { resolve(); }); });
+    relay.kill("SIGKILL");
+    await ended;
+    for (const { port, delayed } of this.hosts) {
+      await ip("-n", this.#switch, "link", "del", delayed.port);
+      await ip("-n", this.#switch, "link", "set", port, "master", "br0");
+    }
+  }
+
   /** Takes the host's interface away and gives it another one with the same name and address, as unplugging an adapter does. */
   async replug(host: Host): Promise<void> {
     await ip("-n", host.namespace, "link", "del", host.interface);
@@ -153,9 +195,10 @@ export class Network {
   }
 
   /** Ends every fault. Interfaces that are down stay down. */
-  heal(): Promise<void> {
+  async heal(): Promise<void> {
     this.#faults.clear();
-    return this.#apply();
+    await this.#endDelay();
+    await this.#apply();
   }
 
   /** Kills what still runs in the hosts and removes the network. */
