@@ -30,8 +30,10 @@ const app = (role, script, killTimeoutMs, log = role === "standby" ? "worker" : 
   vizion: false,
   // Loading maps costs a restarted worker a tenth of its start; the compiled code reads like its source.
   disable_source_map_support: true,
-  out_file: join(home, "logs", `${log}.log`),
-  error_file: join(home, "logs", `${log}.log`),
+  // Their own lines go to `<log>.log`, which they rotate themselves (src/core/rotating-file.ts); here lands what is no line of theirs:
+  // a native library's last words, Node's own warnings.
+  out_file: join(home, "logs", `${log}.out.log`),
+  error_file: join(home, "logs", `${log}.out.log`),
   merge_logs: true,
   env: { MINID_HOME: home, MINID_ROLE: role },
 });

@@ -1,5 +1,8 @@
-// Writes the reference pages that follow from tables in the source: docs/CONFIG.md and docs/METRICS.md. Run after `npm run build`.
+// Writes the reference pages that follow from tables in the source: docs/CONFIG.md, docs/METRICS.md and the man page. Run after `npm run build`.
 import { writeFileSync } from "node:fs";
+import { packageVersion } from "../dist/core/package-info.js";
+import { commandTable } from "../dist/cli/reference/command-table.js";
+import { manPage } from "../dist/cli/reference/man-page.js";
 import { Metrics } from "../dist/daemon/metrics.js";
 import { environmentName, flagName, settingKeys, table } from "../dist/daemon/config/table.js";
 
@@ -34,3 +37,5 @@ The agent process's own (CPU, memory, event loop) are there too, as prom-client'
 |---|---|---|---|
 ${ours.map((metric) => `| \`${metric.name}\` | ${metric.type} | ${metric.labelNames.join(", ")} | ${cell(metric.help)} |`).join("\n")}
 `);
+
+writeFileSync("docs/minid.1", manPage(await commandTable(), packageVersion()));

@@ -11,6 +11,7 @@ import type { RouteContext } from "./deps.js";
 import { embeddingOf } from "./embeddings.js";
 import { publicError } from "./error-response.js";
 import { type Interleave, inTurn, merged } from "./choices.js";
+import { logAnswer, logQuestion } from "./content-log.js";
 import { type Tally, timed } from "./observer.js";
 import type { EventChain } from "./reattach/event-chain.js";
 import type { AnswerFrame } from "./reattach/frame.js";
@@ -68,7 +69,12 @@ async function within(context: RouteContext, { endpoint, request, reply, frame }
   const deadlineMs = requestDeadlineMs(request.headers["timeout"], context.options.requestTimeoutMs);
   const scope = openScope(reply, deadlineMs, turn?.signal);
   const tally: Tally = { promptTokens: 0, completionTokens: 0, firstTokenSeconds: undefined, reasons: [] };
-  const report = (code: ErrorCode | "ok") => observer.finished({ endpoint, requestId: request.id, code, seconds: (clock.now() - startedMs) / 1000, ...tally });
+  const report = (code: ErrorCode | "ok") => {
+    const outcome = { endpoint, requestId: request.id, code, seconds: (clock.now() - startedMs) / 1000, ...tally };
+    observer.finished(outcome);
+    context.log.info(outcome, code === "ok" ? "answered" : "an answer ended early");
+  };
+  if (context.options.logContent) logQuestion(context.log, request);
   const leftMs = () => Math.max(1, Math.round(deadlineMs - (clock.now() - startedMs)));
   const run: Run = {
     // An answer that can be continued elsewhere has its pieces in one order only.
@@ -76,7 +82,8 @@ async function within(context: RouteContext, { endpoint, request, reply, frame }
     answer(asked) {
       tally.promptTokens += asked.generate.prompt.length;
       const pieces = answer(generator, { ...asked, generate: { ...asked.generate, deadlineMs: leftMs() } }, scope.signal);
-      return timed(pieces, startedMs, clock, observer, request.id, tally);
+      const counted = timed(pieces, startedMs, clock, observer, request.id, tally);
+      return context.options.logContent ? logAnswer(context.log, request.id, counted) : counted;
     },
     embed(asked) {
       tally.promptTokens += asked.prompt.length;
@@ -87,9 +94,7 @@ async function within(context: RouteContext, { endpoint, request, reply, frame }
     await work(run);
     report("ok");
   } catch (thrown) {
-    const error = toMinidError(thrown);
-    report(error.code);
-    context.log.debug({ requestId: request.id, endpoint, code: error.code }, "an answer ended early");
+    report(toMinidError(thrown).code);
     throw thrown;
   } finally {
     scope.close();

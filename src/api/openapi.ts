@@ -42,6 +42,7 @@ const operations: readonly Operation[] = [
   { method: "post", path: "/admin/drain", summary: "Hand this machine's ranks over before maintenance, or take part again (admin scope)", body: drainSchema },
   { method: "post", path: "/admin/examine", summary: "What minid doctor finds on all machines, looked at now; takes seconds, with deep as long as reading the model takes (admin scope)", body: examineSchema },
   { method: "get", path: "/", summary: "The dashboard", mediaType: "text/html" },
+  { method: "get", path: "/admin/logs", summary: "The cluster's log lines, one JSON object a line: lines, level, follow, node, request (admin scope)", mediaType: "application/x-ndjson" },
   { method: "get", path: "/openapi.json", summary: "This document" },
 ];
 

@@ -8,6 +8,7 @@ export const apiOptionsOf = (config: Config, version: string): Partial<ApiOption
   connectionsMax: config.http_connections_max,
   corsOrigins: config.http_cors_origins,
   keepAliveMs: config.sse_keepalive_ms,
+  logContent: config.log_content,
   loopbackNeedsKey: config.http_loopback_key,
   receiveTimeoutMs: config.http_receive_timeout_ms,
   requestTimeoutMs: config.request_timeout_ms,

@@ -24,6 +24,8 @@ export interface ApiOptions {
   readonly corsOrigins: readonly string[];
   /** A key is needed from this machine too. */
   readonly loopbackNeedsKey: boolean;
+  /** Prompts and answers go to the log. */
+  readonly logContent: boolean;
   /** minid's own, for `/openapi.json`. */
   readonly version: string;
 }
@@ -42,6 +44,7 @@ export const apiDefaults: ApiOptions = Object.freeze({
   pipelinedMax: 16,
   corsOrigins: [],
   loopbackNeedsKey: false,
+  logContent: false,
   version: "0",
 });
 

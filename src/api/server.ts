@@ -36,7 +36,7 @@ const routes = [chatCompletionsRoute, completionsRoute, messagesRoutes, response
 
 const noKeys: KeyDirectory = { find: () => undefined };
 const noAgent = (): never => { throw new MinidError("not_found", "This server has no agent to give orders to."); };
-const noActions: AdminActions = { drain: noAgent, examine: noAgent };
+const noActions: AdminActions = { drain: noAgent, examine: noAgent, logs: noAgent };
 
 export function createServer(deps: ApiDeps, options: Partial<ApiOptions> = {}): FastifyInstance {
   const context: RouteContext = { clock: systemClock, observer: noObserver, answers: ownAnswers(deps.clock ?? systemClock), keys: noKeys, admin: noActions, homeConnections: new WeakSet(), hostNames: () => [], ...deps, options: { ...apiDefaults, ...options } };

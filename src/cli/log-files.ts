@@ -1,15 +1,17 @@
 /**
- * The log files of a home and their bound. pm2 appends to `agent.log` and `worker.log` and never rotates, and launchd would keep an
- * inherited file open for ever, so the process that started pm2 rotates: copy, then truncate, which an appending writer survives.
- * Lines written between the copy and the truncation are lost; that is the price of not asking pm2 anything.
+ * The log files that others write, and their bound. Agent and worker rotate their own (src/core/rotating-file.ts). What they print
+ * besides (`*.out.log`) is appended by pm2, and `up.log` by launchd: both keep their file open for ever and never rotate, so the process
+ * that started pm2 does it: copy, then truncate, which an appending writer survives. What is written between the two is lost.
  */
-import { copyFileSync, createWriteStream, statSync, truncateSync } from "node:fs";
+import { copyFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
+import { RotatingFile } from "../core/rotating-file.js";
 
-export const logBytesMax = 32 << 20;
-const logNames = ["agent.log", "worker.log", "pm2.log"] as const;
+export const logBytesMax = 4 << 20;
+const logNames = ["agent.out.log", "worker.out.log", "up.log"] as const;
+const pm2LogFilesMax = 2;
 
 /** Each file over the bound becomes `<name>.1`, and starts anew. @returns the names rotated. */
 export function rotateLogs(directory: string, bytesMax = logBytesMax): string[] {
@@ -17,7 +19,8 @@ export function rotateLogs(directory: string, bytesMax = logBytesMax): string[] 
     const path = join(directory, name);
     const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
     if (size <= bytesMax) return false;
-    copyFileSync(path, `${path}.1`);
+    // Where the disk has no room for both, the older lines go: the bound is what matters.
+    try { copyFileSync(path, `${path}.1`); } catch { rmSync(`${path}.1`, { force: true }); }
     truncateSync(path);
     return true;
   });
@@ -25,9 +28,8 @@ export function rotateLogs(directory: string, bytesMax = logBytesMax): string[] 
 
 /** Keeps what pm2 says of its own (who exited, who was started again) and drops its copy of the apps' output, which has files of its own. */
 export function keepPm2Lines(output: Readable, path: string): void {
-  const file = createWriteStream(path, { flags: "a", mode: 0o600 });
-  file.on("error", () => output.resume());
+  const file = new RotatingFile({ path, bytesMax: logBytesMax, filesMax: pm2LogFilesMax, lostLine: (lost) => `${lost} lines were lost: the disk did not take them\n` });
   const lines = createInterface({ input: output });
   lines.on("line", (line) => { if (/^\S+ PM2 /u.test(line) || line.startsWith("[PM2]")) file.write(`${line}\n`); });
-  lines.on("close", () => file.end());
+  lines.on("close", () => { file.closeSync(); });
 }

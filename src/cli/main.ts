@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `minid`: one subcommand a file. Exit codes: 0 done, 1 a check or request failed, 2 bad usage or configuration, 3 the node cannot be reached. */
+/** `minid`: one subcommand a file. Exit codes: exit-codes.ts. */
 import { type CommandDef, defineCommand, renderUsage, runCommand } from "citty";
 import { MinidError, errorLine } from "../core/errors.js";
 import { packageVersion } from "../core/package-info.js";

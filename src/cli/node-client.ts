@@ -5,6 +5,8 @@
 import { existsSync } from "node:fs";
 import { type IncomingMessage, type RequestOptions, request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { homeSocket } from "../api/home-socket.js";
 import { MinidError, isErrorCode } from "../core/errors.js";
@@ -70,16 +72,21 @@ export class NodeClient {
   }
 
   /** The bytes of an answer as they come, for as long as they come. @throws MinidError what the node answered instead; not_running */
-  async stream(path: string, body: object, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
+  async stream(path: string, body: object | undefined, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
     let response: IncomingMessage;
     try {
-      response = await this.#send("POST", path, signal, body);
+      response = await this.#send(body === undefined ? "GET" : "POST", path, signal, body);
     } catch (error) {
       signal.throwIfAborted();
       throw this.#unreachable(error);
     }
     if (response.statusCode === 200) return response;
     throw errorOf(parsed(await text(response)), `${this.name}${path} answered with HTTP ${response.statusCode}`);
+  }
+
+  /** The same, line by line. */
+  async* lines(path: string, signal: AbortSignal): AsyncGenerator<string> {
+    yield* createInterface({ input: Readable.from(await this.stream(path, undefined, signal)), crlfDelay: Infinity });
   }
 
   #send(method: "GET" | "POST", path: string, signal: AbortSignal, body: object | undefined): Promise<IncomingMessage> {

@@ -19,10 +19,13 @@ import { loopbackOf } from "../daemon/facts.js";
 import { openAssistant } from "../model/assistant.js";
 import { resolveModel } from "../model/store.js";
 import { configArgs, homeArgs, nodeSettings, packageRoot, stringArg } from "./common.js";
+import { chooseModel } from "./default-model.js";
 import { join as joinCluster } from "./join-cluster.js";
 import { NodeClient } from "./node-client.js";
 import { clearHome, startPm2Runtime } from "./pm2.js";
 import { Progress } from "./progress.js";
+import { pullWithProgress } from "./pull.js";
+import { stayAwake } from "./stay-awake.js";
 import { notifySystemd } from "./systemd-notify.js";
 
 const ownArgs = {
@@ -37,11 +40,12 @@ export const upCommand = defineCommand({
 });
 
 async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
-  const { home, config } = nodeSettings(args, ownArgs);
+  const { home, config: wanted } = nodeSettings(args, ownArgs);
   makeHome(home);
   await clearHome(home);
-  await requireFreePorts(config);
-  prepareMlx(config);
+  await requireFreePorts(wanted);
+  prepareMlx(wanted);
+  const config = await withModel(wanted, home);
   const { id, directory } = await resolveModel(config.model, home);
   await openAssistant(directory);
   const token = stringArg(args, "join");
@@ -59,6 +63,7 @@ async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
     if (!stop.signal.aborted) stop.abort(new MinidError("internal_error", `pm2-runtime ended by itself with exit code ${code}: see ${home}/logs`));
   });
   const stopNotifying = notifySystemd({ environment: process.env, isWell: () => answers(home), onProblem: (message) => console.error(`minid: ${message}`) });
+  const fallAsleep = config.keep_awake ? stayAwake(process.platform, (message) => console.error(`minid: ${message}`)) : () => undefined;
   const progress = new Progress(process.stdout);
   try {
     await progress.untilServing({ ...addressesOf(config), modelId: id, home, signal: stop.signal });
@@ -67,6 +72,7 @@ async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
     if (!stop.signal.aborted) throw error;
   } finally {
     progress.end();
+    fallAsleep();
     stopNotifying();
     await runtime.stop();
     await ended;
@@ -74,6 +80,16 @@ async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
   const reason: unknown = stop.signal.reason;
   if (reason instanceof MinidError) throw reason;
   return 0;
+}
+
+/** With nothing configured and nothing here, the default comes from the hub. */
+async function withModel(config: Config, home: string): Promise<Config> {
+  const { model, pull } = await chooseModel(config, home);
+  if (pull !== undefined) {
+    console.log(`minid: no model is here yet: fetching ${pull} from ${config.hub_url}`);
+    await pullWithProgress({ home, modelId: pull, revision: "main", hubUrl: config.hub_url, quiet: false });
+  }
+  return { ...config, model };
 }
 
 async function answers(home: string): Promise<boolean> {

@@ -138,6 +138,8 @@ export interface OpenSlot {
   readonly promptLength: number;
   /** The sequence is to be embedded, not continued. Empty or absent: sampled. */
   readonly pooling?: Pooling | "";
+  /** For the logs. Empty or absent: not known. */
+  readonly requestId?: string;
 }
 export interface CopySlot { readonly from: number; readonly to: number; readonly length: number }
 export interface DropSlot { readonly slot: number }

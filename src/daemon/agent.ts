@@ -47,6 +47,8 @@ import { LocalGenerator } from "./inference/local-generator.js";
 import { ResumingGenerator } from "./inference/resuming-generator.js";
 import { RingDriver } from "./inference/ring-driver.js";
 import { defaultSchedulerLimits } from "./inference/scheduler-types.js";
+import { ClusterLogs } from "./logs/cluster-logs.js";
+import { serveLogs } from "./logs/service.js";
 import { modelShape } from "./model-shape.js";
 import { type PlanRank, type Plan, plannerDefaults } from "./planner/plan.js";
 import { RingControl } from "./ring-control.js";
@@ -231,6 +233,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     });
     life.onStop("answers", () => { answers.stop(); memberAnswers.close(); });
 
+    const clusterLogs = new ClusterLogs({ home, transport, view: () => clusterDriver.view() });
+
     // --- the agents' port
     const server = new grpc.Server({ "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20, "grpc.enable_channelz": 0 });
     server.addService(agentServices().Agent.service, {
@@ -245,6 +249,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     });
     serveTrustExchange(server, trust);
     serveAnswers(server, answers);
+    serveLogs(server, home);
     const doctor = new AgentDoctor({
       home, config, clock, trust, transport, status, view: () => clusterDriver.view(), forgottenCallers: () => listener.forgottenCallers, systemService: isSystemService(process.env),
     });
@@ -276,7 +281,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       models: { list: () => [model], find: (id) => (id === model.id ? model : undefined) },
       status: snapshotStatusSource(status, (accept) => telemetry.expose(accept)),
       keys: trustedKeys(trust, clock), homeConnections, hostNames: () => [...ownNames(config), ...config.http_allowed_hosts], ...(tls && { tls }),
-      admin: { drain: (draining) => clusterDriver.input({ kind: "drain", draining }), examine: (deep) => doctor.examineCluster(deep) },
+      admin: {
+        drain: (draining) => clusterDriver.input({ kind: "drain", draining }),
+        examine: (deep) => doctor.examineCluster(deep),
+        logs: (question, signal) => clusterLogs.tail(question, signal),
+      },
     }, apiOptionsOf(config, version));
     life.onStop("front door", () => { http.server.closeAllConnections(); });
     await http.listen({ host: await bindableHost(config.http_host), port: config.http_port }).catch((error: NodeJS.ErrnoException) => {

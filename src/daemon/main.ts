@@ -2,18 +2,23 @@
 import { readFileSync } from "node:fs";
 import { systemClock } from "../core/clock.js";
 import { errorLine } from "../core/errors.js";
-import { createLog } from "../core/log.js";
+import { type LogFiles, createLog } from "../core/log.js";
 import { onSupervisorGone, startWatchdog } from "../core/watchdog.js";
 import { startAgent } from "./agent.js";
 import { homeDirectory, loadConfig } from "./config/load.js";
+import type { Config } from "./config/table.js";
 
 /** An agent whose loop stands still this long is ended, and pm2 starts it again. */
 const frozenMsMax = 15_000;
 
+/** By hand, without pm2, it talks to the terminal. */
+const logFiles = (home: string, config: Config): LogFiles | undefined =>
+  (process.env["pm_id"] === undefined ? undefined : { home, bytesMax: config.log_bytes_max, filesMax: config.log_files_max });
+
 async function main(): Promise<void> {
   const home = homeDirectory(undefined, process.env);
   const config = loadConfig({ home, environment: process.env });
-  const log = createLog("agent", config.log_level);
+  const log = createLog("agent", config.log_level, logFiles(home, config));
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
   startWatchdog({ stillMsMax: frozenMsMax, withParent: true });
 

@@ -57,7 +57,7 @@ export async function resolveModel(name: string, home: string, environment: Envi
   if (looked.length === 0) {
     throw new MinidError("model_not_found", `${JSON.stringify(name)} is neither a model id (org/name) nor a path (/…, ./…, ~/…): correct it`, { param: "model" });
   }
-  throw new MinidError("model_not_found", `model ${name} was not found: no config.json in ${looked.join(", ")}: put the model there, or name another`, { param: "model" });
+  throw new MinidError("model_not_found", `model ${name} was not found: no config.json in ${looked.join(", ")}: fetch it (minid pull org/name), put it there, or name another`, { param: "model" });
 }
 
 /** Every model that an id can reach, each id once, in the order in which ids are looked for. */

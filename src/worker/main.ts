@@ -55,7 +55,7 @@ function fail(log: Log, error: MinidError): never {
 let log = createLog("worker");
 try {
   const settings = workerSettings(process.env);
-  log = createLog("worker", settings.logLevel);
+  log = createLog("worker", settings.logLevel, settings.logFiles);
   process.on("uncaughtException", (error) => { log.error({ stack: error.stack }, "uncaught exception"); process.exit(1); });
   process.on("unhandledRejection", (error) => { log.error({ stack: error instanceof Error ? error.stack : String(error) }, "unhandled rejection"); process.exit(1); });
   await run(settings, log);

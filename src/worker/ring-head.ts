@@ -174,5 +174,5 @@ export class RingHead {
 
 /** The other ranks see no text. */
 function withoutText(op: CacheOp): CacheOp {
-  return op.op === "open" ? { op: "open", open: { slot: op.open.slot, sampling: null, history: [], promptLength: 0 } } : op;
+  return op.op === "open" ? { op: "open", open: { slot: op.open.slot, sampling: null, history: [], promptLength: 0, ...(op.open.requestId !== undefined && { requestId: op.open.requestId }) } } : op;
 }

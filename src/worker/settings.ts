@@ -5,7 +5,7 @@
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { MinidError } from "../core/errors.js";
-import type { LogLevel } from "../core/log.js";
+import type { LogFiles, LogLevel } from "../core/log.js";
 import type { EngineName } from "./engines/engine.js";
 
 export interface WorkerSettings {
@@ -14,6 +14,8 @@ export interface WorkerSettings {
   /** 0 takes a free one, which `<home>/run/worker.json` then names. */
   readonly port: number;
   readonly logLevel: LogLevel;
+  /** Absent without pm2: then it talks to the terminal. */
+  readonly logFiles: LogFiles | undefined;
   /** No TLS: tests only. */
   readonly insecure: boolean;
   /** Started as the second of two (ecosystem.config.cjs). */
@@ -24,6 +26,9 @@ export interface WorkerSettings {
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const satisfies readonly LogLevel[];
 const portMax = 65_535;
+/** As in the agent's table of settings. */
+const logBytesMaxDefault = 16 << 20;
+const logFilesMaxDefault = 5;
 
 /** @throws MinidError config_invalid */
 export function workerSettings(environment: Readonly<Record<string, string | undefined>>): WorkerSettings {
@@ -35,7 +40,14 @@ export function workerSettings(environment: Readonly<Record<string, string | und
   const levelText = environment["MINID_LOG_LEVEL"] ?? "info";
   const logLevel = logLevels.find((level) => level === levelText);
   if (!logLevel) throw new MinidError("config_invalid", `MINID_LOG_LEVEL is "${levelText}": it must be one of ${logLevels.join(", ")}`);
-  return { home, port, logLevel, host: environment["MINID_GRPC_HOST"] ?? "0.0.0.0", insecure: environment["MINID_INSECURE"] === "1", standby: environment["MINID_ROLE"] === "standby", engine: engineName(environment["MINID_ENGINE"]) };
+  const logFiles = environment["pm_id"] === undefined ? undefined : { home, bytesMax: wholeNumber(environment, "MINID_LOG_BYTES_MAX", logBytesMaxDefault), filesMax: wholeNumber(environment, "MINID_LOG_FILES_MAX", logFilesMaxDefault) };
+  return { home, port, logLevel, logFiles, host: environment["MINID_GRPC_HOST"] ?? "0.0.0.0", insecure: environment["MINID_INSECURE"] === "1", standby: environment["MINID_ROLE"] === "standby", engine: engineName(environment["MINID_ENGINE"]) };
+}
+
+function wholeNumber(environment: Readonly<Record<string, string | undefined>>, name: string, otherwise: number): number {
+  const value = Number(environment[name] ?? otherwise);
+  if (!Number.isSafeInteger(value) || value < 1) throw new MinidError("config_invalid", `${name} is "${environment[name]}": it must be a whole number above 0`);
+  return value;
 }
 
 /** Only a hint, for what can be loaded early: Load names the engine. */

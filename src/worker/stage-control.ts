@@ -8,7 +8,7 @@
 import { MinidError, toMinidError } from "../core/errors.js";
 import type { Log } from "../core/log.js";
 import type { Transport } from "../core/transport.js";
-import { type Frame, type LoadProgress, type LoadRequest, type Phase, type Step, type StepResult, wireEpoch } from "../core/worker-protocol.js";
+import { type CacheOp, type Frame, type LoadProgress, type LoadRequest, type Phase, type Step, type StepResult, wireEpoch } from "../core/worker-protocol.js";
 import type { EngineHost } from "./engine-host.js";
 import type { EpochStore } from "./epoch-store.js";
 import { admitLoad, admitStep, sameTerm, termText } from "./fence.js";
@@ -79,6 +79,7 @@ export class StageControl {
   submit(run: Run, step: Step, done: (result: StepResult) => void): void {
     const ring = this.#admitStep(step);
     if (!ring.head) throw new MinidError("not_ready", `this worker is rank ${ring.load.rank}: steps go to rank 0`);
+    this.#logOpened(step.ops, ring.load.rank);
     ring.head.submit(run, step, done);
   }
 
@@ -89,6 +90,7 @@ export class StageControl {
       return;
     }
     const ring = this.#admitStep(frame);
+    this.#logOpened(frame.ops, ring.load.rank);
     await ring.member?.accept(frame, upstream);
   }
 
@@ -151,6 +153,10 @@ export class StageControl {
     const member = new RingMember({ host, rank: load.rank, last: load.rank === load.worldSize - 1, link });
     part = member;
     return { load, stage, head: undefined, member };
+  }
+
+  #logOpened(ops: readonly CacheOp[], rank: number): void {
+    for (const op of ops) if (op.op === "open" && op.open.requestId) this.#options.log.info({ requestId: op.open.requestId, slot: op.open.slot, rank }, "sequence opened");
   }
 
   #admitStep(wire: Step | Frame): Ring {

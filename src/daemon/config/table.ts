@@ -61,6 +61,7 @@ export const table = {
   http_loopback_key: boolean(false, "Ask for an API key from this machine too, not only from others."),
   // what to run
   model: text(z.string().min(1).default("SmolLM2-135M-Instruct-8bit"), "The model to serve: a directory, or an id (org/name)."),
+  hub_url: text(z.url({ protocol: /^https?$/u }).default("https://huggingface.co"), "Where `minid pull` fetches models: a Hugging Face compatible hub."),
   engine: text(z.enum(["auto", "onnx", "mlx"]).default("auto"), "Compute engine; auto is mlx on Apple silicon and onnx elsewhere."),
   worker_standby: boolean(true, "Keep a second worker process, without a model and of about 90 MB, that takes over at once when the first dies."),
   numerics: text(z.enum(["fast", "precise", "exact"]).default("fast"), "Arithmetic: fast serves, precise is near float32, exact is float32 and slow."),
@@ -86,8 +87,12 @@ export const table = {
   drain_timeout_ms: number(ms(25_000, 0, 600_000), "ms", "Longest a leaving node waits for its stages to move and its clients' answers to end."),
   // telemetry
   metrics_vllm_names: boolean(false, "Show the common metrics under vLLM's names (vllm:*) too, for dashboards made for it."),
+  keep_awake: boolean(true, "On a Mac: no idle sleep while minid runs (a power assertion; the machine's settings are not touched)."),
   // logs
   log_level: text(z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"), "Least severe log line that is written."),
+  log_bytes_max: number(count(16 << 20, 64 << 10, 1 << 30), "bytes", "Size at which agent.log and worker.log each begin a new file."),
+  log_files_max: number(count(5, 1, 100), "", "Files that are kept of each log, the current one included."),
+  log_content: boolean(false, "Write prompts and answers into the agent's log; without it no text of a request is ever logged."),
 } as const satisfies Record<string, Setting<z.ZodType>>;
 
 export type SettingKey = keyof typeof table;

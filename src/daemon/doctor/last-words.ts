@@ -1,5 +1,5 @@
 /** What log files tell of how a process ended: pm2's own log, and the last complaint in the process's. Pure; the reader is below. */
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { crashWindowMs } from "../../checks/node-facts.js";
 
@@ -46,6 +46,17 @@ function jsonOf(line: string): { readonly level: string; readonly msg: string } 
     // Cut off by the start of what was read, or by the death of who wrote it.
     return { level: "", msg: "" };
   }
+}
+
+/**
+ * The end of a process's log, and behind it, when that was written later, what it printed besides (`*.out.log`): a native library's
+ * last words, the reason why it could not even open its log.
+ */
+export async function wordsOf(home: string, role: "agent" | "worker"): Promise<string> {
+  const changedMs = (name: string): Promise<number> => stat(join(home, "logs", name)).then((found) => found.mtimeMs, () => 0);
+  const [log, out] = [`${role}.log`, `${role}.out.log`];
+  const [own, besides, ownMs, besidesMs] = await Promise.all([tailOf(home, log), tailOf(home, out), changedMs(log), changedMs(out)]);
+  return besidesMs > ownMs ? `${own}\n${besides}` : own;
 }
 
 /** The end of a file; empty when it cannot be read. */

@@ -11,7 +11,7 @@ import { type Role, readRunFile } from "../../core/run-file.js";
 import type { Config } from "../config/table.js";
 import type { StatusSnapshot } from "../status.js";
 import { configProblemOf, lookAtHome, lookAtLogDisk, lookAtTrust } from "./home-look.js";
-import { complaintOf, endsOf, tailOf } from "./last-words.js";
+import { complaintOf, endsOf, tailOf, wordsOf } from "./last-words.js";
 import { type ReadModel, lookAtModels } from "./model-look.js";
 import { lookAtPace } from "./pace.js";
 
@@ -43,7 +43,7 @@ export async function lookAtNode(options: NodeLookOptions): Promise<NodeLookResu
   const nowWallMs = clock.wallMs();
   const [homeLook, trust, logDisk, openFilesMax, pm2Log, agentLog, workerLog, model, pace] = await Promise.all([
     lookAtHome(home), lookAtTrust(home), lookAtLogDisk(home), inAgent ? openFiles() : undefined,
-    tailOf(home, "pm2.log"), tailOf(home, "agent.log"), tailOf(home, "worker.log"),
+    tailOf(home, "pm2.log"), wordsOf(home, "agent"), wordsOf(home, "worker"),
     lookAtModels([config.model, ...(status?.plan ? [status.plan.model_id] : [])], home, options.deep), lookAtPace(),
   ]);
   const processOf = (role: Role, log: string): ProcessLook => {

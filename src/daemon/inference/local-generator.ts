@@ -63,9 +63,9 @@ export class LocalGenerator implements Generator {
   }
 
   #toSubmitted(request: GenerateRequest): SubmittedRequest {
-    const { prompt, emitted, maxTokens, stopTokens, deadlineMs, priority, pooling } = request;
+    const { prompt, emitted, maxTokens, stopTokens, deadlineMs, priority, pooling, requestId } = request;
     return {
-      prompt, emitted, maxTokens, stopTokens,
+      prompt, emitted, maxTokens, stopTokens, requestId,
       sampling: samplingToWire(request.sampling),
       ...(deadlineMs === undefined ? {} : { deadlineAtMs: this.#clock.now() + deadlineMs }),
       ...(priority === undefined ? {} : { priority }),

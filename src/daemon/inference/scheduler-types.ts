@@ -65,6 +65,8 @@ export interface SubmittedRequest {
   readonly priority?: Priority;
   /** The prompt is to be embedded: it finishes with its embedding, and no token is emitted. */
   readonly pooling?: Pooling;
+  /** For the logs of the workers. */
+  readonly requestId?: string;
 }
 
 export interface SchedulerStep {

@@ -230,7 +230,7 @@ export class Scheduler {
         sequence.scheduled = prefix.length;
       }
     }
-    this.#ops.push({ op: "open", open: { slot: slot.index, sampling: sequence.request.sampling, history: [...sequence.tokens], promptLength: sequence.promptLength, ...(sequence.pooling && { pooling: sequence.pooling }) } });
+    this.#ops.push({ op: "open", open: { slot: slot.index, sampling: sequence.request.sampling, history: [...sequence.tokens], promptLength: sequence.promptLength, ...(sequence.pooling && { pooling: sequence.pooling }), ...(sequence.request.requestId !== undefined && { requestId: sequence.request.requestId }) } });
     this.#opened.push(sequence);
     slots.hold(slot, sequence.tokens, sequence.scheduled, sequence.prefillEnd);
     sequence.started = true;

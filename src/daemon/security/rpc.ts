@@ -45,7 +45,7 @@ export function unary<Request, Reply>(handle: (call: grpc.ServerUnaryCall<Reques
   };
 }
 
-interface AgentPackage { readonly minid: { readonly agent: { readonly v1: { readonly Admission: grpc.ServiceClientConstructor; readonly TrustExchange: grpc.ServiceClientConstructor; readonly Agent: grpc.ServiceClientConstructor } } } }
+interface AgentPackage { readonly minid: { readonly agent: { readonly v1: { readonly Admission: grpc.ServiceClientConstructor; readonly TrustExchange: grpc.ServiceClientConstructor; readonly Logs: grpc.ServiceClientConstructor; readonly Agent: grpc.ServiceClientConstructor } } } }
 
 /** Reads the .proto file: keep the result. */
 export function agentServices(): AgentPackage["minid"]["agent"]["v1"] {

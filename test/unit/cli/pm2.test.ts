@@ -66,7 +66,7 @@ describe("pm2-runtime", () => {
       expect(isAlive(agent)).toBe(true);
       expect(await runtime.stop()).toBe(0);
       expect([agent, worker, successor].filter(isAlive)).toEqual([]);
-      expect(readFileSync(join(home, "logs", "agent.log"), "utf8")).toContain("hello from agent without secrets");
+      expect(readFileSync(join(home, "logs", "agent.out.log"), "utf8")).toContain("hello from agent without secrets");
       expect(readFileSync(join(home, "logs", "pm2.log"), "utf8")).not.toContain("hello from agent");
       expect(readRunFile(home, "pm2")).toBeUndefined();
     } finally {

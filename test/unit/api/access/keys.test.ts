@@ -34,7 +34,7 @@ beforeAll(async () => {
 afterAll(async () => { trust.close(); await rm(home, { recursive: true, force: true }); });
 
 const door = (loopbackNeedsKey = false): FastifyInstance => frontDoor(model, new ScriptedGenerator(saying([5, 6])), {
-  keys: trustedKeys(trust, systemClock), admin: { drain: (draining) => { drained.push(draining); }, examine: () => Promise.resolve({ device: "mini1", cluster: undefined, machines: [], findings: [] }) }, homeConnections,
+  keys: trustedKeys(trust, systemClock), admin: { drain: (draining) => { drained.push(draining); }, examine: () => Promise.resolve({ device: "mini1", cluster: undefined, machines: [], findings: [] }), logs: async function* () { yield* []; } }, homeConnections,
   status: { ...healthyStatus, health: () => ({ ready: false, reasons: [{ code: "no_plan", message: "mini2 is gone" }] }) },
 }, { loopbackNeedsKey });
 
