@@ -4,10 +4,9 @@
  */
 import { defineCommand } from "citty";
 import { MinidError } from "../core/errors.js";
-import { homeArgs, jsonArgs, localAgentUrl, refuseUnknownFlags, stringArg } from "./common.js";
-import { homeDirectory } from "../daemon/config/load.js";
+import { homeArgs, jsonArgs, refuseUnknownFlags, stringArg } from "./common.js";
 import { ChatClient } from "./chat-client.js";
-import { nodeArgs } from "./node-client.js";
+import { NodeClient, nodeArgs } from "./node-client.js";
 
 const ownArgs = {
   streams: { type: "string", description: "Streams at once, one round for each number (default 1,2,4,8)", valueHint: "N,N" },
@@ -32,21 +31,20 @@ export const benchCommand = defineCommand({
     refuseUnknownFlags(args, { ...ownArgs, ...homeArgs, ...nodeArgs, ...jsonArgs });
     const counts = (stringArg(args, "streams") ?? "1,2,4,8").split(",").map((part) => wholeNumber("streams", part, 256));
     const tokens = wholeNumber("tokens", stringArg(args, "tokens") ?? "64", 4_096);
-    const url = (stringArg(args, "url") ?? localAgentUrl(homeDirectory(stringArg(args, "home"), process.env))).replace(/\/+$/u, "");
-    const apiKey = stringArg(args, "key") ?? process.env["MINID_API_KEY"];
+    const node = NodeClient.fromArgs(args);
     const model = stringArg(args, "model");
-    const client = (): ChatClient => new ChatClient({ url, temperature: 0, maxTokens: tokens, ...(apiKey !== undefined && { apiKey }), ...(model !== undefined && { model }) });
+    const client = (): ChatClient => new ChatClient({ node, temperature: 0, maxTokens: tokens, ...(model !== undefined && { model }) });
     const name = await client().model();
     // The first answer after a start pays for what the others find warm.
     await stream(client(), 0);
     const rounds: Round[] = [];
-    if (!args.json) console.log(`${name} at ${url}, answers of up to ${tokens} tokens\nstreams  all tok/s  each tok/s  first token p50/max`);
+    if (!args.json) console.log(`${name} at ${node.name}, answers of up to ${tokens} tokens\nstreams  all tok/s  each tok/s  first token p50/max`);
     for (const count of counts) {
       const round = await measure(client, count);
       rounds.push(round);
       if (!args.json) console.log(`${String(count).padStart(7)}  ${round.tokens_per_second.toFixed(1).padStart(9)}  ${round.stream_tokens_per_second.toFixed(1).padStart(10)}  ${round.first_token_ms.p50.toFixed(0)}/${round.first_token_ms.max.toFixed(0)} ms${round.failed > 0 ? `  ${round.failed} FAILED` : ""}`);
     }
-    if (args.json) console.log(JSON.stringify({ model: name, url, tokens, rounds }));
+    if (args.json) console.log(JSON.stringify({ model: name, node: node.name, tokens, rounds }));
     return rounds.some((round) => round.failed > 0) ? 1 : 0;
   },
 });
