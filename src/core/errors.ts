@@ -77,6 +77,7 @@ export const catalogue = {
   model_unsupported: entry(500, "server_error", GrpcStatus.unimplemented, false, "The model's family, quantization or data type is not supported.", "Choose one of the families that README.md lists."),
   engine_unavailable: entry(500, "server_error", GrpcStatus.failedPrecondition, false, "The engine's native library does not load on this machine.", "Install what the message names."),
   engine_failed: entry(500, "server_error", GrpcStatus.internal, true, "The engine reported an error while it computed.", "The worker is restarted; try again."),
+  output_not_finite: entry(500, "server_error", GrpcStatus.internal, false, "A stage computed numbers that are not finite (NaN or infinity) for this request; requests beside it went on.", "The message names the layers: check that machine's model files with `minid verify`. Another prompt may work."),
   structured_output_failed: entry(500, "server_error", GrpcStatus.internal, false, "The answer could not be given the shape that the request asks for.", "Simplify the schema or the pattern, or give the answer more tokens."),
   out_of_kv: entry(503, "server_error", GrpcStatus.resourceExhausted, true, "A stage has no key-value memory left.", "Lower batch_max or give the stage more memory."),
   // --- set-up

@@ -199,6 +199,16 @@ export interface Sampled {
   readonly top: readonly TokenLogprob[];
   /** [hiddenSize], in place of the token of a sequence that is embedded: its rows after the final norm, pooled, not of unit length. Else empty or absent. */
   readonly embedding?: readonly number[];
+  /** A code of the catalogue when this sequence alone failed in the step; empty or absent otherwise. May come for a span that was not to be sampled. */
+  readonly errorCode?: string;
+  readonly error?: string;
+}
+
+/** A sequence whose numbers went bad on the way. Its rows are zero from there on, so that they harm nobody. */
+export interface Fault {
+  readonly slot: number;
+  /** Names the layers and the rank. */
+  readonly error: string;
 }
 
 /** What one rank above 0 spent on a step. */
@@ -240,6 +250,8 @@ export interface Frame {
   readonly times: readonly RankTime[];
   readonly keep?: Keep | null;
   readonly held?: readonly RankHeld[];
+  /** Of the ranks that it has passed; absent from ranks of older versions. */
+  readonly faults?: readonly Fault[];
 }
 
 export interface PassFailure {

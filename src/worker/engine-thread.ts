@@ -47,11 +47,12 @@ class EngineThread {
           const held = stage.enter(request.origin, false);
           return { held, hidden: transferable(stage.beginRing(request.key, request.ops, request.spans)) };
         });
-      case "finishRing": return this.#timed(false, (stage) => ({ sampled: stage.finishRing(request.key, request.hidden) }));
+      case "finishRing": return this.#timed(false, (stage) => ({ sampled: stage.finishRing(request.key, request.hidden, request.faults) }));
       case "pass":
         return this.#timed(true, (stage) => {
           const held = stage.enter(request.origin, request.last);
-          return { held, hidden: transferable(stage.pass(request.ops, request.spans, request.hidden, request.last)) };
+          const { hidden, faults } = stage.pass(request.ops, request.spans, request.hidden, request.last);
+          return { held, hidden: transferable(hidden), faults };
         });
       default: return unreachable(request);
     }

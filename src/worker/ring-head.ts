@@ -79,7 +79,7 @@ export class RingHead {
     if (pending?.where !== "travelling" || pending.result) return;
     pending.where = "back";
     pending.held = frame.held ?? [];
-    this.#finish(frame.stepSeq, pending, frame.hidden, performance.now() - pending.sentAt, frame.times).catch((error: unknown) => { this.#fail(frame.stepSeq, error); });
+    this.#finish(frame, pending, performance.now() - pending.sentAt).catch((error: unknown) => { this.#fail(frame.stepSeq, error); });
     // The engine thread samples it before it looks at what is sent to it now.
     this.#begin();
   }
@@ -147,9 +147,9 @@ export class RingHead {
     link.send({ ...this.#term, run: this.#runId, place: this.#sent, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden), times: [], keep: pending.step.keep ?? null, held: held ? [{ rank: 0, slots: held }] : [] });
   }
 
-  async #finish(key: number, pending: Pending, bytes: Uint8Array, ringMs: number, times: readonly RankTime[]): Promise<void> {
+  async #finish({ stepSeq: key, hidden: bytes, times, faults = [] }: Frame, pending: Pending, ringMs: number): Promise<void> {
     const hidden = fromWire(bytes);
-    const { sampled, computeMs } = await this.#host.request<"finishRing">({ kind: "finishRing", key, hidden }, [hidden.buffer]);
+    const { sampled, computeMs } = await this.#host.request<"finishRing">({ kind: "finishRing", key, hidden, faults }, [hidden.buffer]);
     this.#succeed(key, pending, sampled, pending.computeMs + computeMs, ringMs, times);
   }
 

@@ -70,7 +70,7 @@ export class RingMember {
       const result = await host.request<"pass">({ kind: "pass", origin, ops: frame.ops, spans: frame.spans, hidden, last }, [hidden.buffer]);
       const times = [...frame.times, { rank, computeMs: result.computeMs, heldMs: performance.now() - arrivedAt }];
       const held = result.held ? [...frame.held ?? [], { rank, slots: result.held }] : frame.held ?? [];
-      link.send({ ...frame, hidden: toWire(result.hidden), times, held });
+      link.send({ ...frame, hidden: toWire(result.hidden), times, held, faults: [...frame.faults ?? [], ...result.faults] });
     } catch (error) {
       const { code, message } = toMinidError(error);
       upstream.fail({ stepSeq: frame.stepSeq, errorCode: code, error: `rank ${rank}: ${message}`, rank });

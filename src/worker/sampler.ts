@@ -48,11 +48,11 @@ export class Sampler {
     this.#keys = new Float64Array(vocabSize);
   }
 
-  /** @throws MinidError engine_failed when a logit is NaN or infinite, invalid_value when the grammar allows no token. */
+  /** @throws MinidError output_not_finite when a logit is NaN or infinite, invalid_value when the grammar allows no token. */
   sample(input: SamplerInput): SampledToken {
     const { logits, params } = input;
     invariant(logits.length === this.#adjusted.length, "logits do not have the vocabulary's length");
-    if (!allFinite(logits)) throw new MinidError("engine_failed", "the head computed a logit that is not a finite number");
+    if (!allFinite(logits)) throw new MinidError("output_not_finite", "the head computed a logit that is not a finite number");
     const adjusted = this.#adjust(input);
     const likeliest = indexOfLargest(logits);
     const best = adjusted === logits ? likeliest : indexOfLargest(adjusted);

@@ -2,12 +2,14 @@
  * Executes steps on one loaded stage, in the engine thread: checks, cache operations, embedding, layers, head, sampling.
  * One call a step and rank; `beginRing` and `finishRing` are the two halves of rank 0's part when other ranks lie between.
  *
- * Invariants: a step that is refused has changed nothing (but the first of a run, which empties what is not kept). A sequence samples with the parameters and history its step began
- * with, even when its slot has been given to another one meanwhile. No number that is not finite leaves this file unnoticed.
+ * Invariants: a step that is refused has changed nothing (but the first of a run, which empties what is not kept). A sequence samples
+ * with the parameters and history its step began with, even when its slot has been given to another one meanwhile. No number that is
+ * not finite leaves this file: the rows of a sequence whose numbers went bad are set to zero and its fault is told, and the sequences
+ * beside it are computed as if it were not there.
  */
-import { MinidError } from "../core/errors.js";
+import { type ErrorCode, MinidError } from "../core/errors.js";
 import { invariant } from "../core/invariant.js";
-import type { CacheOp, Keep, Sampled, StepSpan } from "../core/worker-protocol.js";
+import type { CacheOp, Fault, Keep, Sampled, StepSpan } from "../core/worker-protocol.js";
 import type { LayerRange } from "../model/spec.js";
 import { BoundaryStore } from "./boundary-store.js";
 import type { Stage } from "./engines/engine.js";
@@ -45,7 +47,7 @@ export class StageRunner {
   readonly #layers: LayerRange;
   readonly #onProgress: () => void;
   readonly #text: TextSlots | undefined;
-  readonly #awaited = new Map<number, readonly Awaited[]>();
+  readonly #awaited = new Map<number, { readonly awaited: readonly Awaited[]; readonly faults: readonly Fault[] }>();
   readonly #boundary: BoundaryStore;
   #rank = 0;
   #adopted = false;
@@ -92,40 +94,41 @@ export class StageRunner {
   whole(ops: readonly CacheOp[], spans: readonly StepSpan[]): readonly Sampled[] {
     const { awaited, tokens } = this.#begin(ops, spans);
     const computed = spans.filter(this.#computes);
-    const hidden = this.#forward(computed, this.#embed(tokens));
-    return this.#conclude(awaited, returnedRows(computed, hidden, this.#limits.hiddenSize));
+    const { hidden, faults } = this.#forward(computed, this.#embed(tokens));
+    return this.#conclude(awaited, returnedRows(computed, hidden, this.#limits.hiddenSize), faults);
   }
 
   /** Rank 0's layers. @param key under which `finishRing` finds the step again. @returns [rows, hiddenSize]: those that rank 1 computes. */
   beginRing(key: number, ops: readonly CacheOp[], spans: readonly StepSpan[]): Float32Array {
     const { awaited, tokens } = this.#begin(ops, spans);
-    const hidden = this.#forward(spans.filter(this.#computes), this.#embed(tokens));
-    this.#awaited.set(key, awaited);
+    const { hidden, faults } = this.#forward(spans.filter(this.#computes), this.#embed(tokens));
+    this.#awaited.set(key, { awaited, faults });
     return this.#handOn(spans, hidden);
   }
 
-  /** @param hidden [rows, hiddenSize]: what the last rank returned. */
-  finishRing(key: number, hidden: Float32Array): readonly Sampled[] {
-    const awaited = this.#awaited.get(key);
-    invariant(awaited, "a step is finished that was not begun");
+  /** @param hidden [rows, hiddenSize]: what the last rank returned. @param faults of the ranks between. */
+  finishRing(key: number, hidden: Float32Array, faults: readonly Fault[] = []): readonly Sampled[] {
+    const begun = this.#awaited.get(key);
+    invariant(begun, "a step is finished that was not begun");
     this.#awaited.delete(key);
+    const { awaited } = begun;
     checkHidden(hidden, awaited.reduce((sum, { rows }) => sum + rows, 0), this.#limits.hiddenSize);
-    this.#checkFinite(hidden, "the activations that came back to rank 0 are not finite numbers");
-    return this.#conclude(awaited, hidden);
+    const arrived = this.#screen(awaited, hidden, "the activations that came back to rank 0 are not finite numbers");
+    return this.#conclude(awaited, hidden, [...begun.faults, ...faults, ...arrived]);
   }
 
   /** A step that will not come back. */
   forget(key: number): void { this.#awaited.delete(key); }
 
   /** @param hidden [rows, hiddenSize]: those that this rank computes. @param last returns only the rows that rank 0 waits for. */
-  pass(ops: readonly CacheOp[], spans: readonly StepSpan[], hidden: Float32Array, last: boolean): Float32Array {
+  pass(ops: readonly CacheOp[], spans: readonly StepSpan[], hidden: Float32Array, last: boolean): { readonly hidden: Float32Array; readonly faults: readonly Fault[] } {
     const rows = this.#check(ops, spans);
     const computed = spans.filter(this.#computes);
     checkHidden(hidden, rows, this.#limits.hiddenSize);
-    this.#checkFinite(hidden, `the activations that reached rank ${this.#rank} are not finite numbers`);
+    const arrived = this.#screen(computed, hidden, `the activations that reached rank ${this.#rank} are not finite numbers`);
     for (const op of ops) this.#applyToCache(op);
-    const output = this.#forward(computed, hidden);
-    return last ? returnedRows(computed, output, this.#limits.hiddenSize) : this.#handOn(spans, output);
+    const { hidden: output, faults } = this.#forward(computed, hidden);
+    return { hidden: last ? returnedRows(computed, output, this.#limits.hiddenSize) : this.#handOn(spans, output), faults: [...arrived, ...faults] };
   }
 
   /** A part of what the next steps will want, once a plan is waiting for them. @returns whether there is more. */
@@ -216,17 +219,33 @@ export class StageRunner {
 
   #embed(tokens: Int32Array): Float32Array { return tokens.length === 0 ? new Float32Array(0) : this.#stage.embed(tokens); }
 
-  #forward(spans: readonly StepSpan[], hidden: Float32Array): Float32Array {
-    if (spans.length === 0) return hidden;
+  #forward(spans: readonly StepSpan[], hidden: Float32Array): { readonly hidden: Float32Array; readonly faults: readonly Fault[] } {
+    if (spans.length === 0) return { hidden, faults: [] };
     const output = this.#stage.forward(spans, hidden, this.#onProgress);
-    this.#checkFinite(output, `layers ${this.#layers.first} to ${this.#layers.end - 1} (rank ${this.#rank}) computed numbers that are not finite`);
-    return output;
+    return { hidden: output, faults: this.#screen(spans, output, `layers ${this.#layers.first} to ${this.#layers.end - 1} (rank ${this.#rank}) computed numbers that are not finite`) };
+  }
+
+  /** Sets the rows of every sequence with a number that is not finite to zero. @param hidden [rows of the spans, hiddenSize]; changed. @returns those sequences. */
+  #screen(spans: readonly { readonly slot: number; readonly rows: number }[], hidden: Float32Array, error: string): readonly Fault[] {
+    // One look over everything is all that a sound step costs.
+    if (allFinite(hidden)) return [];
+    const faults: Fault[] = [];
+    let row = 0;
+    for (const { slot, rows } of spans) {
+      const own = hidden.subarray(row * this.#limits.hiddenSize, (row + rows) * this.#limits.hiddenSize);
+      row += rows;
+      if (allFinite(own)) continue;
+      own.fill(0);
+      faults.push({ slot, error });
+    }
+    return faults;
   }
 
   /** Embeddings take their rows, the others are sampled. @param hidden the awaited spans' rows after the last layer, one after another. */
-  #conclude(awaited: readonly Awaited[], hidden: Float32Array): readonly Sampled[] {
+  #conclude(awaited: readonly Awaited[], hidden: Float32Array, faults: readonly Fault[]): readonly Sampled[] {
     const { hiddenSize } = this.#limits;
-    const concluded: Sampled[] = [];
+    const bad = new Map(faults.toReversed().map(({ slot, error }) => [slot, error]));
+    const concluded: Sampled[] = Array.from(bad, ([slot, error]) => failedSample(slot, "output_not_finite", error));
     const sampled: Awaited[] = [];
     const rows: Float32Array[] = [];
     let at = 0;
@@ -234,6 +253,11 @@ export class StageRunner {
       const own = hidden.subarray(at * hiddenSize, (at + span.rows) * hiddenSize);
       at += span.rows;
       const { pool } = span.text;
+      if (bad.has(span.slot)) {
+        // Steps that are under way already build on a token here.
+        if (span.sample && !pool) span.text.feed(span.position, [0]);
+        continue;
+      }
       if (!pool) {
         if (!span.sample) continue;
         sampled.push(span);
@@ -254,13 +278,19 @@ export class StageRunner {
     const logits = this.#stage.head(hidden);
     this.#onProgress();
     const { vocabSize } = this.#limits;
-    return awaited.map(({ slot, text: slotText, position }, row) => text.sample(slot, slotText, position, logits.subarray(row * vocabSize, (row + 1) * vocabSize)));
-  }
-
-  #checkFinite(values: Float32Array, message: string): void {
-    if (!allFinite(values)) throw new MinidError("engine_failed", message);
+    return awaited.map(({ slot, text: slotText, position }, row) => {
+      try {
+        return text.sample(slot, slotText, position, logits.subarray(row * vocabSize, (row + 1) * vocabSize));
+      } catch (error) {
+        if (!(error instanceof MinidError)) throw error;
+        slotText.feed(position, [0]);
+        return failedSample(slot, error.code, error.message);
+      }
+    });
   }
 }
+
+const failedSample = (slot: number, errorCode: ErrorCode, error: string): Sampled => ({ slot, token: 0, logprob: 0, top: [], errorCode, error });
 
 /** Rows of a span that come back to rank 0, the last ones of it. */
 function rowsReturned({ rows, sample, everyRow }: StepSpan): number {

@@ -1,6 +1,6 @@
 /** What the main thread and the engine thread say to each other. Activations change hands by transfer, never by copy. */
 import type { ErrorCode } from "../core/errors.js";
-import type { CacheOp, Sampled, StepSpan } from "../core/worker-protocol.js";
+import type { CacheOp, Fault, Sampled, StepSpan } from "../core/worker-protocol.js";
 import type { EngineName, Numerics } from "./engines/engine.js";
 import type { StepOrigin } from "./stage-runner.js";
 
@@ -34,7 +34,7 @@ export type ThreadRequest =
   | { readonly kind: "adopt"; readonly rank: number }
   | { readonly kind: "whole"; readonly origin: StepOrigin; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
   | { readonly kind: "beginRing"; readonly origin: StepOrigin; readonly key: number; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
-  | { readonly kind: "finishRing"; readonly key: number; readonly hidden: Activations }
+  | { readonly kind: "finishRing"; readonly key: number; readonly hidden: Activations; readonly faults: readonly Fault[] }
   | { readonly kind: "forget"; readonly key: number }
   | { readonly kind: "pass"; readonly origin: StepOrigin; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[]; readonly hidden: Activations; readonly last: boolean };
 
@@ -48,7 +48,7 @@ export interface ThreadResults {
   readonly beginRing: { readonly hidden: Activations; readonly computeMs: number; readonly held: readonly number[] | undefined };
   readonly finishRing: { readonly sampled: readonly Sampled[]; readonly computeMs: number };
   readonly forget: undefined;
-  readonly pass: { readonly hidden: Activations; readonly computeMs: number; readonly held: readonly number[] | undefined };
+  readonly pass: { readonly hidden: Activations; readonly faults: readonly Fault[]; readonly computeMs: number; readonly held: readonly number[] | undefined };
 }
 export type ThreadResult = ThreadResults[keyof ThreadResults];
 

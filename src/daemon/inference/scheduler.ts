@@ -14,7 +14,7 @@
  *
  * Does not: sample, detokenize, know stop strings, retry, or read a clock.
  */
-import { type ErrorCode, catalogue } from "../../core/errors.js";
+import { type ErrorCode, catalogue, isErrorCode } from "../../core/errors.js";
 import { invariant, unreachable } from "../../core/invariant.js";
 import type { CacheOp, Keep, RankHeld, Sampled, StepSpan } from "../../core/worker-protocol.js";
 import { AdmissionQueue, orderMsOf } from "./admission-queue.js";
@@ -317,7 +317,7 @@ export class Scheduler {
     if (!this.#ring || !step) return;
     if (step.stepSeq !== stepSeq) { this.#loseRing("engine_failed", `step ${step.stepSeq} was answered as step ${stepSeq}`, effects); return; }
     const bySlot = new Map(sampled.map((token) => [token.slot, token]));
-    if (bySlot.size !== sampled.length || step.rows.some((entry) => entry.sample !== bySlot.has(entry.slot)) || sampled.length > step.rows.length) {
+    if (bySlot.size !== sampled.length || step.rows.some((entry) => !answers(bySlot.get(entry.slot), entry.sample)) || sampled.length > step.rows.length) {
       this.#loseRing("engine_failed", `step ${stepSeq} came back with samples of other slots than asked for`, effects);
       return;
     }
@@ -331,6 +331,7 @@ export class Scheduler {
       if (sample) sequence.awaiting -= 1;
       const token = bySlot.get(slot);
       if (sequence.ended) this.#freeIfDone(sequence, nowMs);
+      else if (token?.errorCode) this.#faulty(this.#ring, sequence, token, nowMs, effects);
       else if (token && sequence.pooling) this.#embedded(sequence, token.embedding ?? [], nowMs, effects);
       else if (token) this.#emit(sequence, token, nowMs, effects);
       if (sequence.preempting && !sequence.ended && sequence.inflight === 0) this.#preempt(this.#ring, sequence, nowMs);
@@ -348,6 +349,13 @@ export class Scheduler {
       }
     }
     this.#loseRing(code, message, effects);
+  }
+
+  /** Its numbers went bad, or it could not be sampled: it fails alone, and what is in its cache is nobody's prefix. */
+  #faulty(ring: Ring, sequence: Sequence, { errorCode = "", error = "" }: Sampled, nowMs: number, effects: SchedulerEffect[]): void {
+    effects.push({ kind: "fail", id: sequence.id, code: isErrorCode(errorCode) ? errorCode : "output_not_finite", message: error });
+    ring.slots.hold(ring.slots.at(sequence.slot), sequence.tokens, sequence.scheduled, 0);
+    this.#end(sequence, nowMs);
   }
 
   #embedded(sequence: Sequence, embedding: readonly number[], nowMs: number, effects: SchedulerEffect[]): void {
@@ -369,3 +377,6 @@ export class Scheduler {
     this.#end(sequence, nowMs);
   }
 }
+
+/** A row that was to be sampled is answered by a token or a fault, another one by a fault at most. */
+const answers = (sampled: Sampled | undefined, asked: boolean): boolean => (asked ? sampled !== undefined : sampled === undefined || Boolean(sampled.errorCode));

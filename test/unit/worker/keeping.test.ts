@@ -53,7 +53,7 @@ class Ring {
     let hidden = this.runners[0]!.beginRing(this.#key, ops, spans);
     for (let rank = 1; rank < this.size; rank += 1) {
       enter(rank);
-      hidden = this.runners[rank]!.pass(ops, spans, hidden, rank === this.size - 1);
+      ({ hidden } = this.runners[rank]!.pass(ops, spans, hidden, rank === this.size - 1));
     }
     return { sampled: this.runners[0]!.finishRing(this.#key, hidden), held };
   }

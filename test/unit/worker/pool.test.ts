@@ -57,7 +57,7 @@ describe("a checkpoint's embedding", () => {
         if (others.length === 0) results = head!.whole(ops, spans);
         else {
           let hidden = head!.beginRing(at, ops, spans);
-          for (const [index, other] of others.entries()) hidden = other.pass([], spans.map((each) => ({ ...each, tokens: [] })), hidden, index === others.length - 1);
+          for (const [index, other] of others.entries()) hidden = other.pass([], spans.map((each) => ({ ...each, tokens: [] })), hidden, index === others.length - 1).hidden;
           results = head!.finishRing(at, hidden);
         }
         embedding ??= results[0]?.embedding;

@@ -30,7 +30,7 @@ describe("stage runner", () => {
     const spans = [span(0, 0, [1, 2, 3]), span(1, 0, [5], false)];
     const hidden = first.run.beginRing(7, ops, spans);
     // The toy's layers are not the identity: what the ring computes is the toy applied twice, and so must be the reference.
-    const rows = last.run.pass(ops, spans, hidden, true);
+    const { hidden: rows } = last.run.pass(ops, spans, hidden, true);
     expect(rows).toHaveLength(toyHiddenSize);
     const sampled = first.run.finishRing(7, rows);
     expect(sampled).toHaveLength(1);
@@ -73,13 +73,41 @@ describe("stage runner", () => {
     expect(run.finishRing(2, other)[0]?.token).toBe(12);
   });
 
-  it("names the layers and the rank when a number is not finite", () => {
-    const { run, stage } = runner(false);
-    run.adopt(2);
+  it("fails the sequence whose numbers are not finite, alone, and names the layers and the rank", () => {
+    const sound = runner();
+    const { run, stage } = runner();
+    const ops = [open(0, [1, 2]), open(1, [3])];
+    const spans = [span(0, 0, [1, 2]), span(1, 0, [3])];
     stage.poison = true;
-    expect(() => run.pass([], [span(0, 0, [0])], new Float32Array(toyHiddenSize), true)).toThrow(/layers 3 to 4 \(rank 2\)/);
+    const sampled = new Map(run.whole(ops, spans).map((each) => [each.slot, each]));
+    expect(sampled.get(0)).toMatchObject({ errorCode: "output_not_finite", error: "layers 3 to 4 (rank 0) computed numbers that are not finite" });
+    expect(sampled.get(1)).toEqual(sound.run.whole(ops, spans).find(({ slot }) => slot === 1));
+    // A step that was sent before anybody knew goes through.
     stage.poison = false;
-    expect(() => run.pass([], [span(0, 0, [0])], Float32Array.of(Number.POSITIVE_INFINITY, 0), true)).toThrow(/reached rank 2/);
+    expect(run.whole([], [{ slot: 0, position: 2, rows: 1, tokens: [], sample: true }, span(1, 1, [4])])).toHaveLength(2);
+  });
+
+  it("tells of a sequence that goes bad in the middle of its prompt, where nothing was to be sampled", () => {
+    const { run, stage } = runner();
+    stage.poison = true;
+    expect(run.whole([open(0, [1, 2, 3])], [span(0, 0, [1, 2], false)])).toMatchObject([{ slot: 0, errorCode: "output_not_finite" }]);
+  });
+
+  it("carries a fault round the ring with rows of zeros, from whichever rank it began", () => {
+    const first = runner();
+    const last = runner(false);
+    last.run.adopt(2);
+    const ops = [open(0, [1]), open(1, [3])];
+    const spans = [span(0, 0, [1]), span(1, 0, [3])];
+    last.stage.poison = true;
+    const { hidden, faults } = last.run.pass(ops, spans, first.run.beginRing(1, ops, spans), true);
+    expect(faults).toEqual([{ slot: 0, error: "layers 3 to 4 (rank 2) computed numbers that are not finite" }]);
+    expect(Array.from(hidden.subarray(0, toyHiddenSize))).toEqual([0, 0]);
+    const sampled = first.run.finishRing(1, hidden, faults);
+    expect(sampled.map(({ slot, errorCode }) => [slot, errorCode])).toEqual([[0, "output_not_finite"], [1, undefined]]);
+    const infinite = Float32Array.of(Number.POSITIVE_INFINITY, 0, 3, 0);
+    last.stage.poison = false;
+    expect(last.run.pass(ops, spans, infinite, true).faults).toEqual([{ slot: 0, error: "the activations that reached rank 2 are not finite numbers" }]);
   });
 
   it("empties every slot and forgets every sequence when a new plan adopts the stage", () => {

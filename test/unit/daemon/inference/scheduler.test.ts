@@ -49,6 +49,24 @@ describe("a ring that comes and goes", () => {
     expect(world.input({ kind: "tick" }).map((effect) => effect.kind)).toEqual(["fail", "ringLost"]);
   });
 
+  it("loses nothing but the one sequence whose numbers went bad, and gives its cache to nobody", () => {
+    const world = begin();
+    const bad = world.submit({ prompt: text(20), maxTokens: 30 });
+    const good = world.submit({ prompt: text(20, 1), maxTokens: 30 });
+    while (bad.emitted.length < 3 || good.emitted.length < 3) world.turn();
+    const ring = world.ring!;
+    const result = ring.receive();
+    const [token] = result.sampled;
+    world.input({ kind: "stepResult", ...result, sampled: [{ ...token!, errorCode: "output_not_finite", error: "layers 0 to 3 (rank 0)" }, ...result.sampled.slice(1)] });
+    world.drain();
+    const [emitted, other] = bad.outcome === "length" ? [good, bad] : [bad, good];
+    expect([emitted.outcome, other.outcome, other.resumes]).toEqual(["output_not_finite", "length", 0]);
+    expect(other.emitted).toEqual(world.expected(other));
+    const again = world.submit({ prompt: emitted.wish.prompt, maxTokens: 4 });
+    world.drain();
+    expect([again.cachedPromptTokens, again.outcome]).toEqual([0, "length"]);
+  });
+
   it("hands a worker's verdict to the request that began in the step, and stage_lost to the others", () => {
     const world = begin();
     const innocent = world.submit({ prompt: text(20), maxTokens: 50 });
