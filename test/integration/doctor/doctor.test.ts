@@ -13,16 +13,19 @@ it("finds nothing on a healthy node; names a halted agent, an invalid configurat
     await until("no alarm", async () => { const { code, examination } = await doctor(node!); return code === 0 && alarmsOf(examination).length === 0; }, 60_000);
 
     writeFileSync(join(node!.home, "config.json"), '{"modle": "x"}');
+    const refused = await doctor(node!);
+    expect(refused.code).toBe(1);
+    expect(alarmsOf(refused.examination)).toContain("config_invalid node1");
+    // An agent that starts would read it.
+    rmSync(join(node!.home, "config.json"));
+
     chmodSync(join(node!.home, "tls"), 0o755);
     await node!.signal("agent", "SIGSTOP");
-    const sick = await doctor(node!, "--fix");
-    // What was mended is looked at again: only what a person must do is left, and perhaps an agent that is still starting.
-    expect(sick.examination.fixed?.filter(({ done }) => done).map(({ code }) => code)).toEqual(["home_permissions", "agent_hung"]);
-    expect(sick.code).toBe(1);
-    expect(alarmsOf(sick.examination)).toContain("config_invalid node1");
-    expect(alarmsOf(sick.examination)).not.toContain("home_permissions node1");
+    const mended = await doctor(node!, "--fix");
+    expect(mended.examination.fixed?.filter(({ done }) => done).map(({ code }) => code)).toEqual(["home_permissions", "agent_hung"]);
+    // What was mended is looked at again: what is left, if anything, is an agent that is still starting.
+    expect(alarmsOf(mended.examination)).not.toContain("home_permissions node1");
     await until("the agent is back", async () => (await node!.status()).ready, 60_000);
-    rmSync(join(node!.home, "config.json"));
 
     await node!.kill("node");
     const dead = await doctor(node!);
