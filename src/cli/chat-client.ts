@@ -43,9 +43,10 @@ export class ChatClient {
 
   /**
    * The answer as it comes. What came before the signal stopped it stays in the history, so that one can refer to it;
-   * a question that got no answer at all does not.
+   * a question that got no answer at all does not. What a model thinks before it answers is no part of either.
+   * @param onThought told what it thinks, as it comes
    */
-  async* ask(question: string, signal: AbortSignal): AsyncGenerator<string> {
+  async* ask(question: string, signal: AbortSignal, onThought: (piece: string) => void = () => undefined): AsyncGenerator<string> {
     const { temperature, maxTokens } = this.#options;
     const history: Turn[] = [...(this.#system === undefined ? [] : [{ role: "system" as const, content: this.#system }]), ...this.#turns, { role: "user", content: question }];
     let answer = "";
@@ -54,7 +55,8 @@ export class ChatClient {
         { model: await this.model(), messages: history, stream: true, ...(temperature !== undefined && { temperature }), ...(maxTokens !== undefined && { max_completion_tokens: maxTokens }) }, signal);
       for await (const data of eventData(events)) {
         if (data === "[DONE]") return;
-        const piece = contentOf(JSON.parse(data));
+        const { piece, thought } = deltaOf(JSON.parse(data));
+        if (thought !== "") onThought(thought);
         answer += piece;
         if (piece !== "") yield piece;
       }
@@ -79,8 +81,9 @@ async function* eventData(stream: AsyncIterable<Buffer>): AsyncGenerator<string>
   }
 }
 
-function contentOf(event: unknown): string {
+function deltaOf(event: unknown): { readonly piece: string; readonly thought: string } {
   if (typeof event === "object" && event !== null && "error" in event) throw errorOf(event, "the answer broke off");
-  const { choices } = event as { readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[] };
-  return choices?.[0]?.delta?.content ?? "";
+  const { choices } = event as { readonly choices?: readonly { readonly delta?: { readonly content?: string | null; readonly reasoning_content?: string | null } }[] };
+  const delta = choices?.[0]?.delta;
+  return { piece: delta?.content ?? "", thought: delta?.reasoning_content ?? "" };
 }

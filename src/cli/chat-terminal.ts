@@ -12,6 +12,9 @@ export interface Terminal {
   readonly output: Writable;
 }
 
+/** Thoughts are shown, and are told from the answer. */
+const [dim, plain] = ["\u001B[2m", "\u001B[22m"];
+
 const help = [
   "/clear          forget the conversation",
   "/system TEXT    set the system message (without text: none)",
@@ -72,10 +75,24 @@ function command(client: ChatClient, text: string): string {
 }
 
 async function answer(client: ChatClient, question: string, output: Writable, signal: AbortSignal): Promise<void> {
+  let thinking = false;
+  const think = (piece: string) => {
+    output.write(thinking ? piece : `${dim}${piece}`);
+    thinking = true;
+  };
+  const answered = () => {
+    if (thinking) output.write(`${plain}\n\n`);
+    thinking = false;
+  };
   try {
-    for await (const piece of client.ask(question, signal)) output.write(piece);
+    for await (const piece of client.ask(question, signal, think)) {
+      answered();
+      output.write(piece);
+    }
+    answered();
     output.write(signal.aborted ? " (stopped)\n" : "\n");
   } catch (error) {
+    answered();
     output.write(`\n${errorLine(error)}\n`);
   }
 }

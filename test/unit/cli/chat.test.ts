@@ -4,6 +4,7 @@ import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ChatClient } from "../../../src/cli/chat-client.js";
 import { NodeClient } from "../../../src/cli/node-client.js";
 import { converse } from "../../../src/cli/chat-terminal.js";
+import { ChatTemplate } from "../../../src/model/chat-template.js";
 import type { ServedModel } from "../../../src/api/served-model.js";
 import { MinidError } from "../../../src/core/errors.js";
 import type { Generator } from "../../../src/daemon/inference/generate.js";
@@ -100,6 +101,21 @@ describe("minid chat at a terminal", () => {
     type("/exit\n");
     await ended;
     expect(generator.requests).toHaveLength(1);
+  });
+
+  it("shows thoughts dimmed, and keeps them out of the conversation", async () => {
+    const template = new ChatTemplate(new Map([["default", "{% for m in messages %}{{ m.content }};{% endfor %}<think>\n"]]), {}, "test");
+    const thinking = { ...model, assistant: { ...model.assistant, template } };
+    const generator = answering("Hm.</think>\n\nYes.");
+    const server = frontDoor(thinking, generator);
+    open.push(server);
+    const { type, screen, ended } = terminal(new ChatClient({ node: NodeClient.at(await listen(server), undefined) }));
+    type("One?\n");
+    await until(() => expect(screen.text).toContain("\u001B[2mHm.\u001B[22m\n\nYes.\n"));
+    type("Two?\n");
+    await until(() => expect(prompts(generator)[1]).toBe("One?;Yes.;Two?;<think>"));
+    type("/exit\n");
+    await ended;
   });
 
   it("tells a failure in one line and goes on", async () => {
