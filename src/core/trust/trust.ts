@@ -26,6 +26,8 @@ const rereadIntervalMaxMs = 10_000;
 const rereadIntervalMinMs = 100;
 /** Records expire as time passes; until this is over the digest stays. */
 const digestIntervalMs = 1_000;
+/** The last moment that a date can name. */
+const wallMsMax = 8.64e15;
 const pemBytesMax = 64 << 10;
 
 export const identitySchema = z.object({ nodeId: z.string().regex(/^[0-9a-f]{32}$/u).transform(nodeId), createdAtMs: z.number() });
@@ -206,13 +208,23 @@ function datesOf(home: string): string {
 }
 
 function readRecord(directory: string, name: string, reader: NodeId): TrustRecord | undefined {
-  // Fail closed: that a machine was forgotten is in the file's name, and holds even when its content is damaged.
-  const forgotten = /^forgotten\.([0-9a-f]{32})$/u.exec(name)?.[1];
   try {
     return readDurableSync(join(directory, `${name}.json`), trustRecordSchema);
   } catch (error) {
-    if (forgotten === undefined) throw error;
-    return { kind: "forgotten", nodeId: nodeId(forgotten), by: reader, atMs: 0 };
+    const ended = endRecordOf(name, reader);
+    if (ended === undefined) throw error;
+    return ended;
+  }
+}
+
+/** Fail closed: that a machine was forgotten, or a token or key ended, is in the file's name, and holds even when its content is damaged. */
+function endRecordOf(name: string, by: NodeId): TrustRecord | undefined {
+  const [, kind, id = ""] = /^(forgotten|token-end|key-end)\.([0-9a-f]+)$/u.exec(name) ?? [];
+  switch (kind) {
+    case "forgotten": return { kind, nodeId: nodeId(id), by, atMs: 0 };
+    case "token-end": return { kind, tokenId: id, reason: "revoked", expiresAtMs: wallMsMax, by, atMs: 0 };
+    case "key-end": return { kind, keyId: id, by, atMs: 0 };
+    default: return undefined;
   }
 }
 

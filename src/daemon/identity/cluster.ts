@@ -6,12 +6,13 @@
 import { X509Certificate, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type Clock, systemClock } from "../../core/clock.js";
 import { readDurable, writeDurable, writeDurableBytes } from "../../core/durable-file.js";
-import { nodeIdOf } from "../../core/trust/peer.js";
+import { MinidError } from "../../core/errors.js";
+import { keySha256Of, nodeIdOf } from "../../core/trust/peer.js";
 import { type TrustRecord, recordKey } from "../../core/trust/records.js";
-import { type Cluster, clusterSchema, homeFiles, identitySchema } from "../../core/trust/trust.js";
+import { type Cluster, clusterSchema, homeFiles, identitySchema, writeRecord } from "../../core/trust/trust.js";
 import { type KeyAndCertificate, createCa, createSigningRequest, signRequest } from "../security/certificates.js";
 import { type Identity, ensureIdentity, writeNodeId } from "./identity.js";
 
@@ -32,21 +33,52 @@ export async function currentCluster(home: string): Promise<Cluster | undefined>
   const complete = (directory: string) => existsSync(join(directory, "cluster.json"));
   if (complete(staging) && !existsSync(files.ca)) { await rm(files.tls, { recursive: true, force: true }); await rename(staging, files.tls); }
   await rm(staging, { recursive: true, force: true });
-  const installed = await readDurable(join(files.tls, "cluster.json"), clusterSchema);
-  if (!installed) return undefined;
   const announced = await readDurable(files.cluster, clusterSchema);
+  const installed = await readDurable(join(files.tls, "cluster.json"), clusterSchema) ?? await restoredCluster(files, announced);
+  if (!installed) return undefined;
   if (announced?.clusterId !== installed.clusterId) await writeDurable(files.cluster, installed);
-  const certified = nodeIdOf(new X509Certificate(await readFile(files.certificate)));
+  const certified = nodeIdOf(await readCertificate(files.certificate));
   const identity = await readDurable(files.identity, identitySchema);
   if (certified !== undefined && certified !== identity?.nodeId) await writeNodeId(home, certified);
   return installed;
 }
 
+/**
+ * The name of the cluster whose keys are there, when the file that says it is lost: from its other copy. A home with keys is never
+ * taken for a new one: founding a cluster in it would throw the keys away.
+ */
+async function restoredCluster(files: ReturnType<typeof homeFiles>, announced: Cluster | undefined): Promise<Cluster | undefined> {
+  if (!existsSync(files.ca) && !existsSync(files.certificate)) return undefined;
+  if (!announced) throw new MinidError("home_unusable", `${files.tls} has a cluster's keys, but ${join(files.tls, "cluster.json")} and ${files.cluster} are both missing: restore one from a backup, or move ${files.tls} away to start as a new machine.`);
+  await writeDurable(join(files.tls, "cluster.json"), announced);
+  return announced;
+}
+
+async function readCertificate(file: string): Promise<X509Certificate> {
+  try {
+    return new X509Certificate(await readFile(file));
+  } catch (error) {
+    throw new MinidError("home_unusable", `${file} is missing, unreadable or no certificate (${error instanceof Error ? error.message : String(error)}): restore it from a backup, or move ${dirname(file)} away and join again.`, { cause: error });
+  }
+}
+
+/** A node that does not stand in its own records can reach nobody, its own worker included; its certificate shows that it was admitted. */
+async function ensureOwnRecord(home: string, deviceId: string, nowWallMs: number): Promise<void> {
+  const files = homeFiles(home);
+  const certificate = await readCertificate(files.certificate);
+  const id = nodeIdOf(certificate);
+  if (id === undefined || !certificate.verify((await readCertificate(files.ca)).publicKey)) return;
+  await writeRecord(home, { kind: "member", nodeId: id, keySha256: keySha256Of(certificate), deviceId, by: id, atMs: nowWallMs });
+}
+
 /** The home's cluster, founded now if it has none. @param deviceId the machine's name in it. */
 export async function foundCluster(home: string, options: { readonly name: string; readonly deviceId: string; readonly clock?: Clock }): Promise<Cluster> {
-  const current = await currentCluster(home);
-  if (current) return current;
   const clock = options.clock ?? systemClock;
+  const current = await currentCluster(home);
+  if (current) {
+    await ensureOwnRecord(home, options.deviceId, clock.wallMs());
+    return current;
+  }
   const identity = await ensureIdentity(home);
   const cluster = { clusterId: randomBytes(16).toString("hex"), name: options.name };
   const ca = await createCa(cluster.clusterId, clock.wallMs());
