@@ -49,14 +49,14 @@ const ask = (content: string) => [{ role: "user", content }];
 /** The model's end of turn: forbidden, so that an answer is long enough to be broken off. */
 const long = { logit_bias: { 2: -100 } };
 
-/** All four streaming endpoints; greedy, sampled with a seed, and sampled without one. */
+/** All four streaming endpoints, greedy or with a seed: what is sampled without one has another seed under every key, and no undisturbed run to be compared with. */
 export const requests: readonly Request[] = [
-  { name: "chat", path: "/v1/chat/completions", body: { messages: ask("Tell me a long story about a fox."), max_tokens: 90, stream: true, temperature: 0, stream_options: { include_usage: true }, ...long } },
-  { name: "chat, sampled without a seed", path: "/v1/chat/completions", body: { messages: ask("Write a poem about the night sky."), max_tokens: 80, stream: true, temperature: 1, frequency_penalty: 0.3, stream_options: { include_usage: true }, ...long } },
-  { name: "chat, two choices with logprobs", path: "/v1/chat/completions", body: { messages: ask("List facts about the sea."), max_tokens: 50, n: 2, seed: 5, logprobs: true, top_logprobs: 2, temperature: 0.9, stream: true, ...long } },
-  { name: "completions", path: "/v1/completions", body: { prompt: "Once upon a time there was a", max_tokens: 90, stream: true, temperature: 0.7, seed: 4, ...long } },
-  { name: "responses", path: "/v1/responses", body: { input: "Explain how a steam engine works, step by step.", max_output_tokens: 80, stream: true, temperature: 0.8 } },
-  { name: "messages", path: "/v1/messages", body: { messages: ask("Explain what a glacier is, at length."), max_tokens: 80, stream: true, temperature: 0.9 } },
+  { name: "chat", path: "/v1/chat/completions", body: { messages: ask("Tell me a long story about a fox."), max_tokens: 45, stream: true, temperature: 0, stream_options: { include_usage: true }, ...long } },
+  { name: "chat, sampled", path: "/v1/chat/completions", body: { messages: ask("Write a poem about the night sky."), max_tokens: 40, stream: true, temperature: 1, seed: 6, frequency_penalty: 0.3, stream_options: { include_usage: true }, ...long } },
+  { name: "chat, two choices with logprobs", path: "/v1/chat/completions", body: { messages: ask("List facts about the sea."), max_tokens: 30, n: 2, seed: 5, logprobs: true, top_logprobs: 2, temperature: 0.9, stream: true, ...long } },
+  { name: "completions", path: "/v1/completions", body: { prompt: "Once upon a time there was a", max_tokens: 45, stream: true, temperature: 0.7, seed: 4, ...long } },
+  { name: "responses", path: "/v1/responses", body: { input: "Explain how a steam engine works, step by step.", max_output_tokens: 40, stream: true, temperature: 0 } },
+  { name: "messages", path: "/v1/messages", body: { messages: ask("Explain what a glacier is, at length."), max_tokens: 40, stream: true, temperature: 0 } },
 ];
 
 /** What two answers of one request may differ in: their names and when they were begun; and what was in the cache. */
