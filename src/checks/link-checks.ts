@@ -8,7 +8,7 @@ type LinkCheck = Check<PeerLook>;
 const bytesPerSecondMin = 6_250_000;
 /** Every token passes every link: this much is felt in each of them. */
 const rttMsMax = 20;
-/** A link is only called slow when this machine is so many times quicker with itself: else it is the machine that is busy. */
+/** A link is only called slow by a machine that is so many times quicker with itself than a slow link is: a busy one cannot tell. */
 const selfFactor = 4;
 
 const anybody: readonly Reach[] = ["answers", "refused_us", "expired", "stranger", "hung", "closed"];
@@ -106,10 +106,11 @@ const slowLink: LinkCheck = {
   meaning: "Every token passes this link: answers are slower than the machines are.",
   remedy: "Use a cable instead of Wi-Fi, and look whether the port came up with less than a gigabit (cable, switch).",
   judge: ({ link: { rttMs, bytesPerSecond, selfRttMs, selfBytesPerSecond, from, agent } }) => {
-    if (agent.reach !== "answers") return undefined;
+    const busy = (selfBytesPerSecond ?? Infinity) < selfFactor * bytesPerSecondMin || (selfRttMs ?? 0) * selfFactor > rttMsMax;
+    if (agent.reach !== "answers" || busy) return undefined;
     const slow = [
-      ...(bytesPerSecond !== undefined && bytesPerSecond < Math.min(bytesPerSecondMin, (selfBytesPerSecond ?? Infinity) / selfFactor) ? [`carries ${(bytesPerSecond * 8 / 1e6).toFixed(1)} Mbit/s`] : []),
-      ...(rttMs !== undefined && rttMs > Math.max(rttMsMax, (selfRttMs ?? 0) * selfFactor) ? [`takes ${rttMs.toFixed(0)} ms there and back`] : []),
+      ...(bytesPerSecond !== undefined && bytesPerSecond < bytesPerSecondMin ? [`carries ${(bytesPerSecond * 8 / 1e6).toFixed(1)} Mbit/s`] : []),
+      ...(rttMs !== undefined && rttMs > rttMsMax ? [`takes ${rttMs.toFixed(0)} ms there and back`] : []),
     ];
     if (slow.length > 0) return { severity: "warning", seen: `the way from ${from} ${slow.join(" and ")}` };
     return { severity: "ok", seen: `from ${from}: ${rttMs === undefined ? "?" : rttMs.toFixed(1)} ms, ${bytesPerSecond === undefined ? "?" : Math.round(bytesPerSecond * 8 / 1e6)} Mbit/s` };
