@@ -33,7 +33,9 @@ describe.skipIf(!hasChromium)("the dashboard of a real cluster (skipped without 
     expect(await part.getAttribute("data-tone")).toBe("good");
     await page.evaluate(`window.tones = []; new MutationObserver(() => { const part = document.querySelector('.ring-part[data-device="${victim.name}"]'); window.tones.push(part?.dataset.tone + " " + document.querySelector("#state").dataset.tone); }).observe(document.querySelector("#ring"), { childList: true })`);
 
-    await page.getByLabel("Your question").fill("Write a very long story in ten chapters about a lighthouse keeper, a storm and a lost ship. Describe everything in detail.");
+    // Long enough to be interrupted, short enough for a slow machine.
+    await page.route("**/v1/chat/completions", (route) => route.continue({ postData: JSON.stringify({ ...route.request().postDataJSON() as object, max_tokens: 140, logit_bias: { 2: -100 } }) }));
+    await page.getByLabel("Your question").fill("Write a long story about a lighthouse keeper, a storm and a lost ship.");
     await page.keyboard.press("Enter");
     const text = page.locator(".turn-answer .answer-text");
     await until("the answer is on its way", async () => ((await text.textContent())?.length ?? 0) > 120, waitMs);

@@ -97,6 +97,7 @@ class AnswerView {
   #stalled = false;
   #over = false;
   #ranks = "";
+  readonly #pids = new Map<string, number>();
 
   constructor(log: HTMLElement) {
     this.#log = log;
@@ -128,10 +129,19 @@ class AnswerView {
   /** Which ranks compute, and what of a step each of them takes. */
   ring(status: Status): void {
     const ranked = status.devices.filter((device) => device.rank !== null).sort((a, b) => (a.rank ?? 0) - (b.rank ?? 0));
-    const ranks = ranked.map((device) => `${device.device_id} ${device.worker?.pid ?? 0}`).join();
-    if (this.#ranks !== "" && ranks !== this.#ranks && this.#pieces > 0) this.#notes.append(html("li", {}, `⟲ the ring changed: ${ranked.map(({ device_id }) => device_id).join(" → ")}`));
-    if (ranks !== this.#ranks) this.#chips.replaceChildren(...ranked.map(chip));
-    this.#ranks = ranks;
+    const ranks = ranked.map(({ device_id }) => device_id).join(" → ");
+    if (ranks !== this.#ranks) {
+      if (this.#ranks !== "" && this.#pieces > 0) this.#notes.append(html("li", {}, `⟲ the ring changed: ${ranks}`));
+      this.#chips.replaceChildren(...ranked.map(chip));
+      this.#ranks = ranks;
+    }
+    for (const { device_id, worker } of ranked) {
+      const before = this.#pids.get(device_id);
+      const pid = worker?.pid ?? before;
+      if (pid === undefined) continue;
+      this.#pids.set(device_id, pid);
+      if (before !== undefined && pid !== before) this.#notes.append(html("li", {}, `⟲ ${device_id} has a new worker`));
+    }
     const longest = Math.max(0.001, ...(status.live?.ranks.map(({ compute_ms }) => compute_ms) ?? []));
     for (const [index, element] of [...this.#chips.children].entries()) {
       const compute = status.live?.ranks.find(({ rank }) => rank === index)?.compute_ms;
