@@ -45,7 +45,7 @@ describe.skipIf(!hasChromium)("the dashboard of a real cluster (skipped without 
     const before = (await text.textContent()) ?? "";
     const killedAt = performance.now();
     await victim.kill("worker");
-    await until("the picture shows that the ring is broken", async () => (await page.evaluate("window.tones") as string[]).some((tones) => !tones.startsWith("good") || !tones.endsWith("good")), waitMs);
+    await until("the picture shows that the ring is broken", async () => (await page.evaluate<string[]>("window.tones")).some((tones) => !tones.startsWith("good") || !tones.endsWith("good")), waitMs);
     const shownMs = performance.now() - killedAt;
     await shoot(page, "broken");
     await until("the answer goes on", async () => ((await text.textContent())?.length ?? 0) > before.length + 40, waitMs);

@@ -1,5 +1,5 @@
 /** Makes nonsense out of sense: bytes, texts and JSON values, changed a little or a lot. */
-import fc from "fast-check";
+import { jsonValue, sample } from "fast-check";
 import { Random } from "../chaos/random.js";
 
 export const below = (random: Random, bound: number): number => Math.floor(random.next() * bound);
@@ -7,7 +7,7 @@ export const below = (random: Random, bound: number): number => Math.floor(rando
 /** An independent seed for each case of each surface. */
 export function caseRandom(seed: number, surface: string, index: number): Random {
   let hash = (seed ^ 0x9e3779b9) >>> 0;
-  for (const code of [...surface].map((letter) => letter.codePointAt(0) ?? 0)) hash = Math.imul(hash ^ code, 0x01000193) >>> 0;
+  for (const code of Array.from(surface, (letter) => letter.codePointAt(0) ?? 0)) hash = Math.imul(hash ^ code, 0x01000193) >>> 0;
   const random = new Random((hash ^ Math.imul(index + 1, 0x85ebca6b)) >>> 0);
   random.next();
   return random;
@@ -74,7 +74,7 @@ const pools = new Map<number, unknown[]>();
 export function anyJson(random: Random): unknown {
   const seed = below(random, 256);
   let pool = pools.get(seed);
-  if (!pool) pools.set(seed, pool = fc.sample(fc.jsonValue({ maxDepth: 3 }), { seed, numRuns: poolSize }));
+  if (!pool) pools.set(seed, pool = sample(jsonValue({ maxDepth: 3 }), { seed, numRuns: poolSize }));
   return pool[below(random, poolSize)];
 }
 
@@ -99,7 +99,7 @@ const isJson = (value: unknown): value is Json => typeof value === "object" && v
 export function mutateJson(random: Random, value: unknown, depth = 0): unknown {
   if (!isJson(value) || depth > 12 || random.chance(0.04)) return strangeValue(random);
   if (Array.isArray(value)) {
-    const copy = [...(value as unknown[])];
+    const copy = [...value];
     const at = below(random, copy.length);
     switch (below(random, 6)) {
       case 0: copy.splice(at, 1); break;

@@ -8,4 +8,4 @@ interface ThreadData { readonly surface: string; readonly seed: number; readonly
 const { surface, seed, first, cases, progress } = workerData as ThreadData;
 const counter = new Int32Array(progress);
 const report = await runSurface(surfaceNamed(surface), { seed, first, cases, onProgress: (index) => { Atomics.store(counter, 0, index); } });
-parentPort?.postMessage(report);
+parentPort?.postMessage(report, []);

@@ -72,7 +72,7 @@ describe(`a hostile member (seed ${seed})`, () => {
       const services = agentServices();
       return [
         { client: to(node.setup.agentPort), methods: [services.Agent, services.TrustExchange, services.Admission, answersService()].flatMap((service) => Object.values(service.service) as unknown as Method[]) },
-        { client: to(node.setup.workerPort), methods: Object.values(workerService.service) as unknown as Method[] },
+        { client: to(node.setup.workerPort), methods: Object.values(workerService.service) },
       ];
     });
     let calls = 0;

@@ -22,7 +22,7 @@ export interface Installed {
   /** Empty, and where every command runs. */
   readonly directory: string;
   readonly hub: Hub;
-  minid(...args: string[]): Promise<string>;
+  readonly minid: (...args: string[]) => Promise<string>;
   remove(): Promise<void>;
 }
 

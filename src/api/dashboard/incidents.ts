@@ -42,7 +42,7 @@ export function stories(events: readonly TimelineEvent[]): Story[] {
     groups.push(group);
     open = faults.has(event.kind) ? group : undefined;
   }
-  return groups.map(storyOf).reverse();
+  return groups.map(storyOf).toReversed();
 }
 
 function storyOf(events: readonly TimelineEvent[]): Story {

@@ -54,9 +54,9 @@ export async function startTracing(options: TracingOptions): Promise<Tracing> {
     sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(options.sampleRatio) }),
     spanProcessors: [new BatchSpanProcessor({
       export: (spans, done) => exporter.export(spans, (result) => {
-        if (result.code !== 0 && clock.now() - complainedAt > complainEveryMs) {
+        if (result.error !== undefined && clock.now() - complainedAt > complainEveryMs) {
           complainedAt = clock.now();
-          log.warn({ endpoint: options.endpoint, reason: result.error?.message ?? "" }, "traces could not be delivered");
+          log.warn({ endpoint: options.endpoint, reason: result.error.message }, "traces could not be delivered");
         }
         done(result);
       }),
@@ -105,7 +105,7 @@ export async function startTracing(options: TracingOptions): Promise<Tracing> {
       for (const traceparent of traces) {
         const count = (stepsOf.get(traceparent) ?? 0) + 1;
         remember(stepsOf, traceparent, count);
-        if (count > stepsMax || (parse(traceparent)?.traceFlags ?? 0) !== TraceFlags.SAMPLED) continue;
+        if (count > stepsMax || ((parse(traceparent)?.traceFlags ?? 0) & TraceFlags.SAMPLED) === 0) continue;
         const start = end - step.durationMs;
         const span = tracer.startSpan("step", { startTime: start, attributes: { "minid.step": count, "minid.sequences": traces.length, "minid.world_size": step.worldSize } }, parentOf(traceparent));
         for (const part of partsOf(step)) child(part.name, span, start + part.from, start + part.to, { "minid.rank": part.rank });

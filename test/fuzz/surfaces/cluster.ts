@@ -183,35 +183,35 @@ const rpcMessages: Surface = {
     const records = { records: [{ ...claimed, head: { created: 5, fingerprint: "f", context: "[]" }, logs: [{ requestId: "r", tokens: update.tokens, cachedPromptTokens: 3, finished: "stop" }] }] };
     let ledger = new AnswerLedger({ ...defaultLedgerLimits, recordsMax: 20 });
     let count = 0;
-    const decoded = <T>(random: Random, { encode, decode }: ReturnType<typeof decoderOf>, sound: object): T | undefined => {
+    const decoded = (random: Random, { encode, decode }: ReturnType<typeof decoderOf>, sound: object): unknown => {
       let encoded: Buffer;
       // What cannot be encoded cannot be sent.
       try { encoded = encode(random.chance(0.6) ? mutatedJson(random, sound) : sound); } catch { encoded = encode(sound); }
       if (random.chance(0.5)) encoded = mutateBytes(random, encoded);
       // gRPC answers such bytes itself.
-      try { return decode(encoded) as T; } catch { return undefined; }
+      try { return decode(encoded); } catch { return undefined; }
     };
     return {
       run: (random) => {
         if (count++ % 500 === 0) ledger = new AnswerLedger({ ...defaultLedgerLimits, recordsMax: 20 });
         switch (below(random, 4)) {
           case 0: {
-            const message = decoded<GenerateCall>(random, generate, call);
+            const message = decoded(random, generate, call) as GenerateCall | undefined;
             if (message) refusalOrResult(() => requestFromWire(message));
             break;
           }
           case 1: {
-            const message = decoded<GenerateUpdate>(random, updates, update);
+            const message = decoded(random, updates, update) as GenerateUpdate | undefined;
             if (message) refusalOrResult(() => eventFromWire(message));
             break;
           }
           case 2: {
-            const message = decoded<WireClaim>(random, claim, claimed);
+            const message = decoded(random, claim, claimed) as WireClaim | undefined;
             if (message) refusalOrResult(() => verdictFromWire(verdictToWire(ledger.claim(claimFromWire(message), count))));
             break;
           }
           default: {
-            const message = decoded<WireRecords>(random, keep, records);
+            const message = decoded(random, keep, records) as WireRecords | undefined;
             if (message) for (const record of message.records) refusalOrResult(() => ledger.keep(updateFromWire(record), count));
           }
         }

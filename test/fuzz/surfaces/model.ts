@@ -60,7 +60,7 @@ const configJson: Surface = {
 };
 
 /** Small tokenizers of the kinds in use. */
-const letters = [..."abcdefghijklmnopqrstuvwxyzĠĊ.,!?'0123456789"];
+const letters = Array.from("abcdefghijklmnopqrstuvwxyzĠĊ.,!?'0123456789");
 const added = [{ id: 100, content: "<s>", special: true }, { id: 101, content: "</s>", special: true }, { id: 102, content: "<|im_end|>", special: true, normalized: false, single_word: false, lstrip: false, rstrip: false }];
 const tokenizers: readonly object[] = [
   {

@@ -66,7 +66,7 @@ const loadRequest: Surface = {
       // What protobuf can make of bytes: the fields are there, with values of their type.
       const field = random.pick(Object.keys(sound) as (keyof LoadRequest)[]);
       const value = typeof sound[field] === "number" ? Math.trunc(Math.abs(number(random))) : typeof sound[field] === "string" ? String(strangeValue(random)) : random.chance(0.3) ? null : { counter: Math.abs(number(random)), nodeId: String(strangeValue(random)) };
-      const load = refusalOrResult(() => parseLoadRequest({ ...sound, [field]: value } as LoadRequest));
+      const load = refusalOrResult(() => parseLoadRequest({ ...sound, [field]: value }));
       if (load) {
         if (!Number.isSafeInteger(load.term.epoch.counter) || load.options.layerEnd <= load.options.layerFirst || load.rank >= load.worldSize) throw new Fault(`a Load was taken: ${JSON.stringify(load)}`);
         refusalOrResult(() => admitLoad({ counter: below(random, 6), nodeId: nodeId("aa") }, load.term, load.term));
