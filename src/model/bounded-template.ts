@@ -14,6 +14,8 @@ export const templateCharsMax = 8 << 20;
 const rangeMax = 100_000;
 const indentMax = 1_000;
 const charsAStep = 64;
+/** A turn of a loop makes a scope of its own. */
+const turnSteps = 20;
 
 /** A value of the interpreter's own: what is inside is a text, a number, a list of such values, … */
 interface Value { readonly value: unknown }
@@ -28,6 +30,8 @@ const LibraryEnvironment: new () => Environment = jinja.Environment;
 
 class BoundedInterpreter extends LibraryInterpreter {
   #stepsLeft: number;
+  /** What loops go over: a turn of an empty loop evaluates nothing, so it is counted by the list's length. */
+  readonly #looped = new Set<unknown>();
 
   constructor(environment: Environment, steps: number) {
     super(environment);
@@ -37,12 +41,14 @@ class BoundedInterpreter extends LibraryInterpreter {
   override evaluate(node: unknown, environment: Environment): Value {
     this.#count(1);
     if (isObject(node) && "filter" in node) this.#checkFilter(node.filter, environment);
+    if (isObject(node) && node["type"] === "For") this.#looped.add(isObject(node["iterable"]) && node["iterable"]["type"] === "SelectExpression" ? node["iterable"]["lhs"] : node["iterable"]);
     const value = super.evaluate(node, environment);
     const { value: inside } = value;
     if (typeof inside === "string") {
       if (inside.length > templateCharsMax) throw new Error(`it makes a text of more than ${templateCharsMax} characters`);
       this.#count(inside.length / charsAStep);
-    } else if (Array.isArray(inside)) this.#count(inside.length / charsAStep);
+    } else if (Array.isArray(inside)) this.#count(this.#looped.has(node) ? inside.length * turnSteps : inside.length / charsAStep);
+    else if (inside instanceof Map && this.#looped.has(node)) this.#count(inside.size * turnSteps);
     return value;
   }
 

@@ -74,6 +74,15 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe("the local generator", () => {
+  it("gives an answer to the highest claim: a lower one is refused while it is under way", async () => {
+    const { generator } = rankZero();
+    const claim = (counter: number) => ({ counter, nodeId: nodeId("b".repeat(32)) });
+    const running = generator.generate(wish({ claim: claim(2) }), never)[Symbol.asyncIterator]();
+    await running.next();
+    await expect(collect(generator.generate(wish({ claim: claim(1) }), never))).rejects.toMatchObject({ code: "superseded", retryable: false });
+    expect((await collect(generator.generate(wish({ claim: claim(3) }), never))).tokens).toEqual(expected(wish()));
+  });
+
   it("streams the ring's tokens and says why it ended", async () => {
     const { generator } = rankZero();
     expect(await collect(generator.generate(wish(), never))).toEqual({ tokens: expected(wish()), reason: "length" });
