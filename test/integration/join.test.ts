@@ -27,6 +27,12 @@ const generous = () => new RateLimiter({ burst: 100, perSecond: 100 }, { burst: 
 const dayMs = 24 * 3_600_000;
 const { UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED, OK } = grpc.status;
 
+/** A home that was never admitted, or whose admission got lost: its identity and key, and nothing of the cluster. */
+async function leaveOnlyTheKey(home: string): Promise<void> {
+  const { cluster: announced, tls, ca, caKey, certificate, trust } = homeFiles(home);
+  for (const path of [announced, `${tls}/cluster.json`, ca, caKey, certificate, trust]) await rm(path, { recursive: true, force: true });
+}
+
 /** A founder that serves, and what a joiner needs. */
 async function cluster() {
   const founder = await lab.member(await lab.founder(), { limiter: generous() });
@@ -112,8 +118,7 @@ describe("joining", () => {
     const { line } = await createToken(founder.home, { once: true });
     const home = await join("first", line);
     // Its reply was lost: the home is as before the join, with its identity.
-    await rm(`${home}/cluster.json`);
-    await rm(`${home}/tls/cluster.json`);
+    await leaveOnlyTheKey(home);
     await joinCluster(home, line, { deviceId: "first", candidates: () => [founder.address] });
     await expect(join("second", line)).rejects.toThrow(/already used/u);
     expect(await listTokens(founder.home)).toMatchObject([{ state: "used", once: true }]);
@@ -140,7 +145,7 @@ describe("joining", () => {
     const thief = await lab.founder("thief");
     await writeFile(`${thief}/identity.json`, identity);
     // The thief's home claims the id with its own key.
-    await rm(`${thief}/tls/cluster.json`);
+    await leaveOnlyTheKey(thief);
     const { line } = await createToken(founder.home);
     await expect(joinCluster(thief, line, { deviceId: "thief", candidates: () => [founder.address] })).rejects.toThrow(/another key/u);
   });
