@@ -39,8 +39,8 @@ describe("activations", () => {
 
 describe("worker settings", () => {
   it("come from the environment with the documented defaults", () => {
-    expect(workerSettings({ MINID_HOME: "/h" })).toEqual({ home: "/h", host: "0.0.0.0", port: 50_051, logLevel: "info", insecure: false });
-    expect(workerSettings({ MINID_HOME: "/h", MINID_GRPC_HOST: "127.0.0.1", MINID_WORKER_PORT: "0", MINID_LOG_LEVEL: "debug", MINID_INSECURE: "1" })).toEqual({ home: "/h", host: "127.0.0.1", port: 0, logLevel: "debug", insecure: true });
+    expect(workerSettings({ MINID_HOME: "/h", MINID_ENGINE: "onnx" })).toEqual({ home: "/h", host: "0.0.0.0", port: 50_051, logLevel: "info", logFiles: undefined, insecure: false, standby: false, engine: "onnx" });
+    expect(workerSettings({ MINID_HOME: "/h", MINID_GRPC_HOST: "127.0.0.1", MINID_WORKER_PORT: "0", MINID_LOG_LEVEL: "debug", MINID_INSECURE: "1", MINID_ENGINE: "mlx", MINID_ROLE: "standby" })).toEqual({ home: "/h", host: "127.0.0.1", port: 0, logLevel: "debug", logFiles: undefined, insecure: true, standby: true, engine: "mlx" });
   });
 
   it.each([[{ MINID_HOME: "relative" }, "MINID_HOME"], [{ MINID_WORKER_PORT: "many" }, "MINID_WORKER_PORT"], [{ MINID_WORKER_PORT: "70000" }, "MINID_WORKER_PORT"], [{ MINID_LOG_LEVEL: "loud" }, "MINID_LOG_LEVEL"]])("refuse %j by name", (environment, name) => {

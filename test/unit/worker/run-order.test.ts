@@ -49,7 +49,7 @@ describe("the frames of a run", () => {
 describe("a rank", () => {
   it("does not compute a frame that a broken connection still held when the ring was started again under the same plan", async () => {
     const computed: number[] = [];
-    const host = { request: (request: { readonly spans: Frame["spans"] }) => { computed.push(request.spans.length); return Promise.resolve({ hidden: new Float32Array(0), computeMs: 0 }); } };
+    const host = { request: (request: { readonly spans: Frame["spans"] }) => { computed.push(request.spans.length); return Promise.resolve({ hidden: new Float32Array(0), faults: [], computeMs: 0 }); } };
     const passedOn: number[] = [];
     const link = { send: (frame: Frame) => { passedOn.push(frame.stepSeq); }, close: () => Promise.resolve() };
     const member = new RingMember({ host: host as Partial<EngineHost> as EngineHost, rank: 1, last: true, link: link as Partial<RingLink> as RingLink });
