@@ -167,4 +167,48 @@ describe("a broken ring", () => {
     expect(again).toEqual(undisturbed);
     driver.close();
   });
+
+  it.each([0, 1, 2])("computes again only on rank %i that died, and goes on with the bits of an undisturbed ring", async (rank) => {
+    const ring = await Promise.all([WorkerProcess.start(), WorkerProcess.start(), WorkerProcess.start()]);
+    workers.push(...ring);
+    await loadRing(ring, model);
+    const wishes = { temperature: 0.9, seed: 21, frequencyPenalty: 0.3 };
+    const before = new Driver(ring[0]!.client);
+    const undisturbed = await before.generate(1, prompt, 12, wishes);
+    const drops = Array.from({ length: 8 }, (_, slot): CacheOp => ({ op: "drop", drop: { slot } }));
+    succeeded(await before.step(drops, []));
+    const begun = await before.generate(0, prompt, 6, wishes);
+    const { run = 0 } = succeeded(await before.step([], []));
+    before.close();
+    const dead = ring[rank]!;
+    dead.child.kill("SIGKILL");
+    await dead.exited;
+    ring[rank] = await WorkerProcess.start({ home: dead.home, port: dead.port });
+    workers.push(ring[rank]);
+    await loadRing(ring, model);
+
+    const known = [...prompt, ...begun.map(({ token }) => token)];
+    const length = known.length - 1;
+    const emitted = await until("the ring computes again", async () => {
+      const after = new Driver(ring[0]!.client);
+      try {
+        const asked = succeeded(await after.step(drops.slice(1), [], { runs: [run], slots: [{ slot: 0, length }] }));
+        expect(asked.held).toEqual([0, 1, 2].map((one) => ({ rank: one, slots: one === rank ? [] : [0] })));
+        const kept = (first: number, end: number) => ({ ...span(0, first, known.slice(first, end), false), lacking: [rank] });
+        succeeded(await after.step([open(0, known, wishes)].map((op) => (op.op === "open" ? { ...op, open: { ...op.open, promptLength: prompt.length } } : op)), [kept(0, 20)]));
+        succeeded(await after.step([], [kept(20, length)]));
+        const sampled: unknown[] = [];
+        for (let position = length, token = known.at(-1) ?? 0; sampled.length < 6; position += 1) {
+          const [next] = succeeded(await after.step([], [span(0, position, [token], true)])).sampled;
+          sampled.push({ ...next, slot: 1 });
+          token = next?.token ?? 0;
+        }
+        return sampled;
+      } catch (error) {
+        if (error instanceof Error && error.message.includes("stage_lost")) return undefined;
+        throw error;
+      } finally { after.close(); }
+    });
+    expect(emitted).toEqual(undisturbed.slice(6));
+  });
 });

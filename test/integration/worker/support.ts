@@ -9,7 +9,7 @@ import { type Epoch, nodeId } from "../../../src/core/ids.js";
 import { readRunFile } from "../../../src/core/run-file.js";
 import { type Transport, insecureTransport } from "../../../src/core/transport.js";
 import { type RunStream, type WorkerClient, connectWorker } from "../../../src/core/worker-client.js";
-import { type CacheOp, type LoadRequest, type Sampled, type Sampling, type StepResult, type StepSpan, greedySampling } from "../../../src/core/worker-protocol.js";
+import { type CacheOp, type Keep, type LoadRequest, type Sampled, type Sampling, type StepResult, type StepSpan, greedySampling } from "../../../src/core/worker-protocol.js";
 import { compiledPath } from "../../support/compiled.js";
 import { until } from "../../support/wait.js";
 
@@ -120,13 +120,13 @@ export class Driver {
   }
 
   /** The result as it is, failed or not. */
-  step(ops: readonly CacheOp[], spans: readonly StepSpan[]): Promise<StepResult> {
+  step(ops: readonly CacheOp[], spans: readonly StepSpan[], keep?: Keep): Promise<StepResult> {
     this.#seq += 1;
     const stepSeq = this.#seq;
     if (this.ended !== "open") return Promise.reject(this.ended ?? new MinidError("cancelled", "the stream ended"));
     return new Promise((resolve, reject) => {
       this.#waiting.set(stepSeq, { resolve, reject });
-      this.#run.send({ epoch: this.#epoch, planVersion: this.#planVersion, stepSeq, ops, spans });
+      this.#run.send({ epoch: this.#epoch, planVersion: this.#planVersion, stepSeq, ops, spans, ...(keep && { keep }) });
     });
   }
 
