@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    // Suites that need more than a plain machine, or more time, have commands of their own: MINID_SUITE=browser, ops.
+    // Suites that need more than a plain machine, or more time, have commands of their own: MINID_SUITE=browser, ops, hostile.
     include: [`test/${process.env["MINID_SUITE"] ?? "{unit,sim,integration,chaos,fuzz}"}/**/*.test.ts`],
     // Engines and real processes on small, shared machines: generous, because waits are for conditions.
     testTimeout: 120_000,

@@ -173,7 +173,7 @@ describe("a broken ring", () => {
     workers.push(...ring);
     await loadRing(ring, model);
     const wishes = { temperature: 0.9, seed: 21, frequencyPenalty: 0.3 };
-    const before = new Driver(ring[0]!.client);
+    const before = new Driver(ring[0].client);
     const undisturbed = await before.generate(1, prompt, 12, wishes);
     const drops = Array.from({ length: 8 }, (_, slot): CacheOp => ({ op: "drop", drop: { slot } }));
     succeeded(await before.step(drops, []));
@@ -190,7 +190,7 @@ describe("a broken ring", () => {
     const known = [...prompt, ...begun.map(({ token }) => token)];
     const length = known.length - 1;
     const emitted = await until("the ring computes again", async () => {
-      const after = new Driver(ring[0]!.client);
+      const after = new Driver(ring[0].client);
       try {
         const asked = succeeded(await after.step(drops.slice(1), [], { runs: [run], slots: [{ slot: 0, length }] }));
         expect(asked.held).toEqual([0, 1, 2].map((one) => ({ rank: one, slots: one === rank ? [] : [0] })));
