@@ -4,16 +4,19 @@
  *
  * Invariants: writing never blocks and never throws; what the disk does not take is dropped and counted, and the count is written as
  * soon as the disk takes something again; what waits is bounded; a line is never split over two files. Several processes may write
- * one file (a worker and its successor): each line is one append.
+ * one file (a worker and its successor): each line is one append, and one of them at a time rotates, who holds `<name>.rotating`;
+ * the other writes on meanwhile, a little over the bound.
  */
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Lines that wait for a disk that hangs; more are dropped. */
 const waitingBytesMax = 1 << 20;
 /** After a failure, so that a full disk is not asked for every line. */
 const pauseAfterFailureMs = 1_000;
+/** A rotation that takes longer has lost its process. */
+const rotationMsMax = 10_000;
 
 export interface RotatingFileOptions {
   readonly path: string;
@@ -103,7 +106,7 @@ export class RotatingFile {
     if (this.#handle && (await this.#handle.stat()).ino !== there?.ino) await this.#release();
     if (there && there.size > 0 && there.size + bytes > bytesMax) {
       await this.#release();
-      await this.#rotate();
+      await this.#rotateAlone(bytes);
     }
     this.#handle ??= await this.#open();
     return this.#handle;
@@ -113,6 +116,24 @@ export class RotatingFile {
     const { path } = this.#options;
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     return await open(path, "a", 0o600);
+  }
+
+  /** Two that rename the same files at once would write one over the other. */
+  async #rotateAlone(bytes: number): Promise<void> {
+    const { path, bytesMax } = this.#options;
+    const lock = `${path}.rotating`;
+    try {
+      await mkdir(lock, { mode: 0o700 });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      const since = await stat(lock).catch(() => undefined);
+      if (since && Date.now() - since.mtimeMs > rotationMsMax) await rmdir(lock).catch(() => undefined);
+      return;
+    }
+    try {
+      const there = await stat(path).catch(() => undefined);
+      if (there && there.size + bytes > bytesMax) await this.#rotate();
+    } finally { await rmdir(lock).catch(() => undefined); }
   }
 
   async #rotate(): Promise<void> {

@@ -1,4 +1,4 @@
-/** `minid doctor` on one real node, healthy and not: the slice of `npm run test:doctor` that every run of the tests takes. */
+/** `minid doctor` on one real node, healthy and not (`npm run test:doctor`; `npm test` has the faults that need no node). */
 import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
@@ -6,7 +6,7 @@ import { startCluster } from "../../support/cluster.js";
 import { until } from "../../support/wait.js";
 import { alarmsOf, doctor } from "./support.js";
 
-it("finds nothing on a healthy node; names a halted agent, an invalid configuration and open rights, and mends what is safe; works without an agent", async () => {
+it.runIf(process.env["MINID_LONG"] === "1")("finds nothing on a healthy node; names a halted agent, an invalid configuration and open rights, and mends what is safe; works without an agent", async () => {
   const cluster = await startCluster({ nodes: 1, settings: { threads: 1, "context-max": 256, "worker-standby": false, "drain-timeout-ms": 100 } });
   const [node] = cluster.nodes;
   try {
