@@ -17,8 +17,8 @@ import { type Cluster, startCluster } from "../test/support/cluster.js";
 const batches = [1, 2, 4, 8];
 const promptTokens = 512;
 const contextTokens = 64;
-const decodeTokens = 96;
-const rounds = 5;
+const decodeTokens = 64;
+const rounds = 3;
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 const seconds = (work: () => void): number => { const from = performance.now(); work(); return (performance.now() - from) / 1_000; };
