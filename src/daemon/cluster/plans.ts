@@ -55,7 +55,8 @@ export class Plans {
     if (!result) return;
     if (result.kind === "planless") {
       if (!state.facts.planless(result.reason, version)) return;
-      state.revoked = state.latest;
+      // Only what this term gave: the plan of another leader is its to take back, and may be in force again.
+      if (inForce) state.revoked = inForce;
       state.outbox.hurry();
       state.event({ kind: "unplannable", reason: result.reason });
       return;

@@ -14,6 +14,13 @@ function meet(node: TestNode, seq: number, change: Partial<Heartbeat> = {}, from
   node.put({ kind: "message", from: id(from), message: heartbeat(seq, { rows: [{ id: id("a"), incarnation: node.view().incarnation, seq: heard, ageMs: 0, state: "alive", hops: 0, factsVersion: 0 }], wallMs: node.wallMs, ...change }) });
 }
 
+/** The whole model on one machine. */
+function ringOf(letter: string, deviceId: string) {
+  const planned = planRing(model, [{ nodeId: id(letter), deviceId, cores: 8, budgetBytes: 8e9, workerAddresses: [`${deviceId}:50051`], unheard: [] }], plannerDefaults, new Map());
+  if (!planned.fits) throw new Error(planned.reason);
+  return planned.ring;
+}
+
 describe("a node alone", () => {
   it("says nothing before its incarnation is on disk", () => {
     const node = new TestNode();
@@ -112,10 +119,8 @@ describe("a node and a peer", () => {
   it("remembers that a leader took its plan back, also when it heard so under another leader", () => {
     const node = new TestNode();
     const first = { counter: 3, nodeId: id("b") };
-    const ring = planRing(model, [{ nodeId: id("b"), deviceId: "mini2", cores: 8, budgetBytes: 8e9, workerAddresses: ["mini2:50051"], unheard: [] }], plannerDefaults, new Map());
-    if (!ring.fits) throw new Error(ring.reason);
     for (let round = 1; round < 6; round += 1) { meet(node, round, { leads: first }); node.pass(500); }
-    node.put({ kind: "message", from: id("b"), message: { type: "plan", clusterId: "cluster", clusterName: "home", protocol: PROTOCOL, incarnation: 1, seq: 6, plan: { ...ring.ring, epoch: first, version: 1, model, why: "test" } } });
+    node.put({ kind: "message", from: id("b"), message: { type: "plan", clusterId: "cluster", clusterName: "home", protocol: PROTOCOL, incarnation: 1, seq: 6, plan: { ...ringOf("b", "mini2"), epoch: first, version: 1, model, why: "test" } } });
     expect(node.view().plan?.version).toBe(1);
     const other = (seq: number) => { meet(node, seq, { leads: { counter: 4, nodeId: id("c") }, facts: facts("mini3") }, "c"); };
     for (let round = 1; round < 4; round += 1) { other(round); meet(node, 6 + round, { leads: first }); node.pass(500); }
@@ -124,6 +129,22 @@ describe("a node and a peer", () => {
     for (let round = 11; round < 30; round += 1) { meet(node, round, { leads: first, factsVersion: 2 }); node.pass(500); }
     expect(node.view()).toMatchObject({ leader: id("b"), plan: undefined, notReady: ["46 MB short"] });
     expect(node.codes()).toContain("model_does_not_fit");
+  });
+
+  it("takes back only plans of its own term: the one it followed before is in force again when its term returns", () => {
+    const node = new TestNode({ facts: localFacts("mini1", { budgetBytes: 5e8 }) });
+    const first = { counter: 3, nodeId: id("b") };
+    const plan = { ...ringOf("b", "mini2"), epoch: first, version: 1, model, why: "test" };
+    for (let round = 1; round < 6; round += 1) { meet(node, round, { leads: first }); node.pass(500); }
+    node.put({ kind: "message", from: id("b"), message: { type: "plan", clusterId: "cluster", clusterName: "home", protocol: PROTOCOL, incarnation: 1, seq: 6, plan } });
+    expect(node.view().plan?.version).toBe(1);
+    node.pass(10_000);
+    expect(node.view()).toMatchObject({ role: "leader", plan: undefined });
+    expect(node.codes()).toContain("model_does_not_fit");
+    for (let round = 1; round < 4; round += 1) { meet(node, round, { leads: { counter: 9, nodeId: id("c") }, facts: facts("mini3") }, "c"); meet(node, 6 + round, { leads: first }); node.pass(500); }
+    expect(node.view().leader).toBe(id("c"));
+    for (let round = 10; round < 30; round += 1) { meet(node, round, { leads: first }); node.pass(500); }
+    expect(node.view()).toMatchObject({ leader: id("b"), plan: { version: 1 } });
   });
 
   it("does not mistake a peer that cannot hear it for a member", () => {
