@@ -1,7 +1,8 @@
 /** The worst delay of this process's event loop in the last second or two: what a probe would have had to wait. */
 import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
 
-const resolutionMs = 10;
+// Coarse, because each sample wakes an idle process: what is judged by it is tenths of a second and more.
+const resolutionMs = 50;
 const windowMs = 1_000;
 
 export class LoopLag {
