@@ -35,7 +35,11 @@ export class Receiver {
     const member = membership.introduce(from, now);
     const wasLive = isLive(member);
     const known = member.incarnation;
-    if (!membership.heard(member, message.incarnation, message.seq, now)) return;
+    if (!membership.heard(member, message.incarnation, message.seq, now)) {
+      // Overtaken by a later message: a plan has an order of its own, and would be overtaken again the next time.
+      if (message.type === "plan" && message.incarnation === known && member.compatible) this.#content(member, message, now);
+      return;
+    }
     adoptProtocol(member, message.protocol, identity.protocol);
     // Of a version that cannot be spoken with only the heartbeat is read, whose form does not change.
     if (member.compatible || message.type === "heartbeat") this.#content(member, message, now);

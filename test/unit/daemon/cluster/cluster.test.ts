@@ -147,6 +147,18 @@ describe("a node and a peer", () => {
     expect(node.view()).toMatchObject({ leader: id("b"), plan: { version: 1 } });
   });
 
+  it("adopts a plan that a later heartbeat has overtaken, but not one from the sender's earlier life", () => {
+    const node = new TestNode();
+    const epoch = { counter: 3, nodeId: id("b") };
+    for (let round = 1; round < 6; round += 1) { meet(node, 2 * round, { leads: epoch, incarnation: 2 }); node.pass(500); }
+    const plan = { ...ringOf("b", "mini2"), epoch, version: 1, model, why: "test" };
+    const late = (incarnation: number) => { node.put({ kind: "message", from: id("b"), message: { type: "plan", clusterId: "cluster", clusterName: "home", protocol: PROTOCOL, incarnation, seq: 9, plan } }); };
+    late(1);
+    expect(node.view().plan).toBeUndefined();
+    late(2);
+    expect(node.view().plan?.version).toBe(1);
+  });
+
   it("does not mistake a peer that cannot hear it for a member", () => {
     const node = new TestNode();
     for (let round = 1; round < 20; round += 1) { node.put({ kind: "message", from: id("b"), message: heartbeat(round, { leads: { counter: 9, nodeId: id("b") } }) }); node.pass(500); }
