@@ -4,7 +4,7 @@
  */
 import { loadavg } from "node:os";
 import type { Question } from "../support/answer.js";
-import { type Cluster, startCluster } from "../support/cluster.js";
+import { type Cluster, type ClusterNode, startCluster } from "../support/cluster.js";
 import { type NetworkCluster, startNetworkCluster } from "../support/netns-cluster.js";
 import { type Fault, type FaultName, candidates, faults } from "./faults.js";
 import { questions } from "./questions.js";
@@ -29,6 +29,12 @@ export interface ChaosOptions {
   readonly network?: boolean;
   /** Each node with disks of its own, so that they can fail. Linux and root. */
   readonly ownDisks?: boolean;
+  /** Which faults may strike which node, by index; default: all of them all. */
+  readonly mayStrike?: (fault: FaultName, node: number) => boolean;
+  /** `pauseMs` counts from one fault to the next, whatever a recovery takes, and none follows sooner. */
+  readonly steady?: boolean;
+  /** Called when the streams begin. @returns called when they have ended and the cluster is whole again. */
+  readonly observe?: (cluster: Cluster, streams: Streams) => () => Promise<void>;
   /** Ends the faults early; the report tells of those that were. */
   readonly signal?: AbortSignal;
   readonly onLine: (line: string) => void;
@@ -46,7 +52,7 @@ export interface FaultRecord {
 }
 
 export interface ChaosReport {
-  readonly options: Omit<ChaosOptions, "onLine" | "signal">;
+  readonly options: Omit<ChaosOptions, "onLine" | "signal" | "mayStrike" | "observe">;
   readonly faults: readonly FaultRecord[];
   readonly completed: number;
   readonly tokens: number;
@@ -58,13 +64,14 @@ export interface ChaosReport {
   readonly loadAverage: number;
 }
 
+const throwsMax = 10;
 /** A node that is restarted lets the answers under way end, however slow this machine is. */
 const drainTime = { "drain-timeout-ms": 60_000 } as const;
 
 const delay = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms); });
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
-  const { onLine, signal: _, ...rest } = options;
+  const { onLine, signal: _, mayStrike: __, observe, ...rest } = options;
   const random = new Random(options.seed);
   const startedAt = performance.now();
   onLine(`seed ${options.seed}: starting ${options.nodes} nodes`);
@@ -79,6 +86,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
 
     const streams = new Streams(cluster.nodes, undisturbed, model, random, onLine);
     const running = streams.run(options.streams);
+    const observed = observe?.(cluster, streams);
     const struck: { record: FaultRecord; watch: Watch }[] = [];
     try {
       await strikeAll(cluster, network, streams, options, random, struck);
@@ -88,6 +96,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     }
     await running;
     await cluster.ready();
+    await observed?.();
     const { completed, tokens, cutOff, refused, longestGapMs, failures } = streams;
     for (const { record, watch } of struck) { record.firstMs = watch.firstMs; record.lastMs = watch.lastMs; }
     return { options: rest, faults: struck.map(({ record }) => record), completed, tokens, cutOff, refused, longestGapMs, failures, wallMs: performance.now() - startedAt, loadAverage: loadavg()[0] ?? 0 };
@@ -106,16 +115,15 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
   const healing = new Set<Promise<void>>();
   const problems: unknown[] = [];
   let linksBroken = false;
+  let beatAt = performance.now();
   while (struck.length < options.faultsMax && performance.now() < deadline && options.signal?.aborted !== true) {
-    await delay(random.chance(0.25) ? random.between(50, 1_500) : random.between(low, high));
-    const fault = random.pick(kinds);
-    if (fault.links && linksBroken) continue;
-    // Rolling means one after the other.
-    if (fault.name === "restart" && streams.away.size > 0) continue;
-    const free = candidates(cluster, fault, streams.away);
-    // Somebody must be left to answer.
-    if (free.length === 0 || (fault.breaksFrontDoor && free.length < 2)) continue;
-    const node = random.pick(free);
+    if (options.steady) {
+      beatAt += random.between(low, high);
+      await delay(Math.max(0, beatAt - performance.now()));
+    } else await delay(random.chance(0.25) ? random.between(50, 1_500) : random.between(low, high));
+    const chosen = choose(kinds, cluster, streams, random, linksBroken, options.mayStrike);
+    if (!chosen) continue;
+    const { fault, node } = chosen;
     const leader = (await cluster.nodes.find((other) => other.running && !streams.away.has(other))?.status().catch(() => undefined))?.leader?.device_id === node.name;
     const watch = streams.watch();
     const record: FaultRecord = { fault: fault.name, node: node.name, leader, open: watch.open.size, firstMs: undefined, lastMs: undefined };
@@ -134,6 +142,22 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
   }
   await Promise.all(healing);
   if (problems.length > 0) throw problems[0];
+}
+
+/** @returns undefined when none of the kinds that the dice showed can strike anybody now. */
+function choose(kinds: readonly Fault[], cluster: Cluster, streams: Streams, random: Random, linksBroken: boolean, mayStrike: ChaosOptions["mayStrike"]): { readonly fault: Fault; readonly node: ClusterNode } | undefined {
+  for (let throws = 0; throws < throwsMax; throws += 1) {
+    const fault = random.pick(kinds);
+    if (fault.links && linksBroken) continue;
+    // Rolling means one after the other.
+    if (fault.name === "restart" && streams.away.size > 0) continue;
+    const free = candidates(cluster, fault, streams.away);
+    // Somebody must be left to answer.
+    if (fault.breaksFrontDoor && free.length < 2) continue;
+    const struck = free.filter((node) => mayStrike?.(fault.name, cluster.nodes.indexOf(node)) ?? true);
+    if (struck.length > 0) return { fault, node: random.pick(struck) };
+  }
+  return undefined;
 }
 
 async function heal(fault: Fault, node: Cluster["nodes"][number], random: Random, network: NetworkCluster | undefined, streams: Streams): Promise<void> {

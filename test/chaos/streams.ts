@@ -26,6 +26,8 @@ export class Streams {
   refused = 0;
   longestGapMs = 0;
   readonly failures: StreamFailure[] = [];
+  /** Told of every answer that came whole. */
+  onAnswer: ((answer: Answer) => void) | undefined;
   readonly #nodes: readonly ClusterNode[];
   readonly #undisturbed: readonly Undisturbed[];
   readonly #model: string;
@@ -79,6 +81,7 @@ export class Streams {
       this.completed += 1;
       this.tokens += answer.completionTokens;
       this.longestGapMs = Math.max(this.longestGapMs, answer.longestGapMs);
+      this.onAnswer?.(answer);
       const different = differences(answer, undisturbed);
       if (different.length > 0) this.#failed(node, question, `wrong answer: ${different.join("; ")}`);
     } catch (error) {

@@ -266,6 +266,17 @@ export class ClusterNode {
     return targets.filter((target) => killProcess(target, signal));
   }
 
+  /** Its living processes, by what they are: `up` is `minid up` itself. */
+  processes(): ReadonlyMap<Role | "up", ProcessIdentity> {
+    const found = new Map<Role | "up", ProcessIdentity>();
+    if (this.#up?.pid !== undefined && this.running) found.set("up", { pid: this.#up.pid, startTime: processStartTime(this.#up.pid) });
+    for (const role of ["pm2", "agent", "worker", "standby"] as const) {
+      const process = this.#process(role);
+      if (process && isAlive(process)) found.set(role, process);
+    }
+    return found;
+  }
+
   async kill(part: Part): Promise<void> {
     const killed = await this.signal(part, "SIGKILL");
     await until(`${part} of ${this.name} is dead`, () => !killed.some(isAlive));
