@@ -35,6 +35,9 @@ export interface DecodeOptions {
   readonly continues?: boolean;
 }
 
+/** Words, digits, a line, punctuation, an emoji. */
+const sample = "The 12 cats,\nÆ 🦊.";
+
 interface AddedToken { readonly id: number; readonly content: string; readonly special?: boolean | undefined }
 
 export class Tokenizer {
@@ -56,10 +59,15 @@ export class Tokenizer {
     this.vocabSize = [...inner.get_vocab().values()].reduce((highest, id) => Math.max(highest, id), -1) + 1;
   }
 
-  /** @param text plain text or a rendered chat template; special tokens written in it become tokens. @param addSpecial adds what the tokenizer puts around a text (BOS): not for rendered templates. */
+  /**
+   * @param text plain text or a rendered chat template; special tokens written in it become tokens. @param addSpecial adds what the tokenizer puts around a text (BOS): not for rendered templates.
+   * @throws MinidError model_unsupported where the tokenizer's rules, which are read no earlier than they are applied, make no sense for this text
+   */
   encode(text: string, addSpecial: boolean): number[] {
-    // A piece outside a vocabulary without an unknown token comes back as undefined; the Rust library drops it.
-    return this.#inner.encode(text, { add_special_tokens: addSpecial }).ids.filter(Number.isInteger);
+    try {
+      // A piece outside a vocabulary without an unknown token comes back as undefined; the Rust library drops it.
+      return this.#inner.encode(text, { add_special_tokens: addSpecial }).ids.filter(Number.isInteger);
+    } catch (thrown) { throw unsupported("tokenizer.json", thrown); }
   }
 
   decode(tokens: readonly number[], options: DecodeOptions = {}): string {
@@ -109,11 +117,16 @@ export function tokenizerOf(raw: unknown, rawConfig: unknown, directory: string)
   let inner: HuggingFaceTokenizer;
   try {
     inner = new HuggingFaceTokenizer(raw, config);
+    // Rules that cannot be applied show here and not in the first request.
+    for (const add_special_tokens of [true, false]) inner.encode(sample, { add_special_tokens });
   } catch (thrown) {
-    throw new MinidError("model_unsupported", `${file}: ${thrown instanceof Error ? thrown.message : String(thrown)}: choose another model, or fetch the file again if it is damaged`, { cause: thrown });
+    throw unsupported(file, thrown);
   }
   return new Tokenizer(inner, config, tokenBytes, added);
 }
+
+const unsupported = (file: string, thrown: unknown): MinidError =>
+  new MinidError("model_unsupported", `${file}: ${thrown instanceof Error ? thrown.message : String(thrown)}: choose another model, or fetch the file again if it is damaged`, { cause: thrown });
 
 /** {} for a file that is not there. */
 export async function readJsonIfPresent(file: string): Promise<unknown> {

@@ -17,6 +17,8 @@ const secretBytes = 20;
 const fixedBytes = 16 + 32 + secretBytes + 4;
 const checkBytes = 4;
 const lineCharsMax = 1_024;
+/** What a line of that length leaves for them, in base64. */
+const hintBytesMax = Math.floor((lineCharsMax - prefix.length) * 3 / 4) - fixedBytes - checkBytes;
 const hintsMax = 4;
 
 export interface JoinToken {
@@ -43,11 +45,18 @@ export const tokenIdOf = (secret: Uint8Array): string => sha256("minid token id\
 /** What members keep of the secret, hex. The secret has 160 random bits, so a fast hash is enough. */
 export const verifierOf = (secret: Uint8Array): string => sha256("minid token verifier\0", secret).toString("hex");
 
+/** Hints that would make the line too long to be taken again are left out. */
 export function encodeToken(token: JoinToken): string {
   const expiry = Buffer.alloc(4);
   expiry.writeUInt32BE(Math.floor(token.expiresAtMs / 1_000));
-  const body = Buffer.concat([Buffer.from(token.clusterId, "hex"), Buffer.from(token.caSha256, "hex"), token.secret, expiry, Buffer.from(token.hints.slice(0, hintsMax).join(","), "utf8")]);
+  const body = Buffer.concat([Buffer.from(token.clusterId, "hex"), Buffer.from(token.caSha256, "hex"), token.secret, expiry, Buffer.from(fitting(token.hints).join(","), "utf8")]);
   return prefix + Buffer.concat([body, sha256(prefix, body).subarray(0, checkBytes)]).toString("base64url");
+}
+
+function fitting(hints: readonly string[]): string[] {
+  const taken: string[] = [];
+  for (const hint of hints) if (taken.length < hintsMax && Buffer.byteLength([...taken, hint].join(",")) <= hintBytesMax) taken.push(hint);
+  return taken;
 }
 
 /** @throws MinidError join_refused, which never repeats the text: it may be a secret. */

@@ -13,6 +13,13 @@ describe("a join token", () => {
     expect(decodeToken(encodeToken({ ...token, hints: [] })).hints).toEqual([]);
   });
 
+  it("leaves out hints for which its line has no room, and can always be read", () => {
+    const name = (letter: string): string => `${letter.repeat(63)}.`.repeat(4).slice(0, 253);
+    const long = ["a", "b", "c", "d"].map((letter) => `${name(letter)}:50050`);
+    expect(decodeToken(encodeToken({ ...token, hints: long })).hints).toEqual(long.slice(0, 2));
+    expect(decodeToken(encodeToken({ ...token, hints: ["ü".repeat(600), "10.0.0.1:50050"] })).hints).toEqual(["10.0.0.1:50050"]);
+  });
+
   it.each([
     ["cut short", (line: string) => line.slice(0, 60)],
     ["missing its last character", (line: string) => line.slice(0, -1)],
