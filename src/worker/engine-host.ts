@@ -19,6 +19,7 @@ export interface EngineHostOptions {
   readonly onActivity: () => void;
   /** The engine whose library is loaded ahead of need. */
   readonly preload?: EngineName;
+  readonly home?: string;
 }
 
 export class EngineHost {
@@ -31,9 +32,9 @@ export class EngineHost {
   #loads = 0;
   #closing = false;
 
-  constructor({ onDeath, onActivity, preload }: EngineHostOptions) {
+  constructor({ onDeath, onActivity, preload, home }: EngineHostOptions) {
     this.#onActivity = onActivity;
-    const workerData: ThreadData = { board: this.board.memory, preload };
+    const workerData: ThreadData = { board: this.board.memory, preload, home };
     this.#thread = new Worker(new URL("./engine-thread.js", import.meta.url), { workerData, name: "minid-engine" });
     this.#thread.on("message", (reply: ThreadReply) => { this.#settle(reply); });
     this.#thread.on("error", (error) => { onDeath(`the engine thread failed: ${error instanceof Error ? error.stack ?? error.message : String(error)}`); });

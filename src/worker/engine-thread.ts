@@ -9,6 +9,8 @@ import { parentPort, workerData } from "node:worker_threads";
 import { MinidError, toMinidError } from "../core/errors.js";
 import { InvariantViolation, invariant, unreachable } from "../core/invariant.js";
 import { openCheckpoint } from "../model/checkpoint.js";
+import { WeightChecksums } from "../model/checksums.js";
+import { stageTensors } from "../model/stage-tensors.js";
 import type { Checkpoint } from "../model/weights.js";
 import { createEngine } from "./engines/create.js";
 import type { Engine, EngineName } from "./engines/engine.js";
@@ -21,6 +23,7 @@ const memoryReportIntervalMs = 250;
 
 class EngineThread {
   readonly #board: ProgressBoard;
+  readonly #home: string | undefined;
   readonly #engines = new Map<EngineName, Promise<Engine>>();
   #runner: StageRunner | undefined;
   #grammars: Grammars | undefined;
@@ -28,7 +31,10 @@ class EngineThread {
   #checkpoint: Checkpoint | undefined;
   #memoryReportedAt = 0;
 
-  constructor(board: ProgressBoard) { this.#board = board; }
+  constructor(board: ProgressBoard, home: string | undefined) {
+    this.#board = board;
+    this.#home = home;
+  }
 
   async execute(request: ThreadRequest): Promise<ThreadResult> {
     switch (request.kind) {
@@ -107,13 +113,19 @@ class EngineThread {
       if (layers.end > spec.layerCount) throw new MinidError("invalid_value", `layers ${layers.first} to ${layers.end - 1} were asked for: ${options.modelDir} has ${spec.layerCount}`);
       const contextMax = Math.min(options.contextMax, spec.maxPositions);
       const { ownsText, slots, numerics, threads, batchMax } = options;
+      const moved = (): void => {
+        if (this.#board.get("cancelledLoad") >= loadNumber) throw new MinidError("cancelled", "another load took the place of this one");
+        this.#board.advance();
+      };
+      const checksums = await WeightChecksums.open(checkpoint.directory, this.#home);
+      await checksums.check(stageTensors(checkpoint, layers, ownsText), moved);
+      await checksums.keep();
       const stage = await engine.load({
         checkpoint, layers, ownsText, numerics, threads, slots, contextMax, batchMax,
         onProgress: (loadedBytes, totalBytes) => {
-          if (this.#board.get("cancelledLoad") >= loadNumber) throw new MinidError("cancelled", "another load took the place of this one");
           this.#board.set("bytesLoaded", loadedBytes);
           this.#board.set("bytesTotal", totalBytes);
-          this.#board.advance();
+          moved();
         },
       });
       const limits = { slots, contextMax, hiddenSize: spec.hiddenSize, vocabSize: spec.vocabSize, ownsText };
@@ -149,8 +161,8 @@ function transferable(values: Float32Array): Activations {
 
 const port = parentPort;
 invariant(port, "engine-thread.ts is started by EngineHost");
-const { board, preload } = workerData as ThreadData;
-const thread = new EngineThread(new ProgressBoard(board));
+const { board, preload, home } = workerData as ThreadData;
+const thread = new EngineThread(new ProgressBoard(board), home);
 const queue: ThreadRequestMessage[] = [];
 let running = false;
 

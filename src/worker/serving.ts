@@ -62,7 +62,7 @@ export async function prepareWorker(parts: WorkerParts): Promise<PreparedWorker 
   // What gRPC would print also reaches us as a status, and is logged once.
   grpc.setLogVerbosity(grpc.logVerbosity.NONE);
   let showPhase = (): void => undefined;
-  const host = new EngineHost({ onDeath: (reason) => { parts.onDeath(new MinidError("engine_failed", reason)); }, onActivity: () => { showPhase(); }, preload: settings.engine });
+  const host = new EngineHost({ onDeath: (reason) => { parts.onDeath(new MinidError("engine_failed", reason)); }, onActivity: () => { showPhase(); }, preload: settings.engine, home: settings.home });
   lifecycle.onStop("engine thread", () => host.close());
   const service = workerService();
   const transport = await openTransport(settings, log, lifecycle.signal);

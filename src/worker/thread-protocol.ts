@@ -4,7 +4,8 @@ import type { CacheOp, Fault, Sampled, StepSpan } from "../core/worker-protocol.
 import type { EngineName, Numerics } from "./engines/engine.js";
 import type { StepOrigin } from "./stage-runner.js";
 
-export interface ThreadData { readonly board: SharedArrayBuffer; readonly preload: EngineName | undefined }
+/** @property home where checksums go that the model's directory does not take. */
+export interface ThreadData { readonly board: SharedArrayBuffer; readonly preload: EngineName | undefined; readonly home: string | undefined }
 
 /** What decides whether two loads are the same stage: equal options, equal stage. */
 export interface StageLoadOptions {

@@ -7,8 +7,10 @@
  */
 import { MinidError } from "../core/errors.js";
 import { openCheckpoint } from "../model/checkpoint.js";
+import { WeightChecksums } from "../model/checksums.js";
 import { argmax, readReference, relativeError } from "../model/reference.js";
 import type { Reference } from "../model/reference.js";
+import { allTensors } from "../model/stage-tensors.js";
 import type { Checkpoint } from "../model/weights.js";
 import type { Engine, Numerics, Stage } from "./engines/engine.js";
 
@@ -19,6 +21,8 @@ export interface VerifyOptions {
   /** Layers at which a new stage begins, ascending, each within 1 .. layerCount - 1; empty: one stage. */
   readonly split: readonly number[];
   readonly threads?: number;
+  /** Where checksums go that the model's directory does not take. */
+  readonly home?: string;
 }
 
 export interface VerifyReport {
@@ -64,6 +68,9 @@ export async function verifyModel(options: VerifyOptions): Promise<VerifyReport>
   try {
     const { spec } = checkpoint;
     checkSplit(options.split, spec.layerCount);
+    const checksums = await WeightChecksums.open(checkpoint.directory, options.home);
+    await checksums.check(allTensors(checkpoint));
+    await checksums.keep();
     const reference = await readReference(checkpoint.directory, spec);
     const everyLayer = Array.from({ length: spec.layerCount - 1 }, (_, layer) => layer + 1);
     const layers = await withStages(checkpoint, options, reference, everyLayer, stages =>

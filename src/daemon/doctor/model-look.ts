@@ -1,4 +1,7 @@
-/** Looks at a model's files as a worker would before loading them: headers and extents always, every byte when asked (`--deep`). */
+/**
+ * Looks at a model's files as a worker would before loading them: headers and extents always, every byte when asked (`--deep`). Where this
+ * machine's worker could not load its stage, the weights are held against their checksums without being asked.
+ */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { access, constants, readdir, realpath } from "node:fs/promises";
@@ -6,15 +9,17 @@ import { basename, join } from "node:path";
 import type { ModelLook } from "../../checks/node-facts.js";
 import { toMinidError } from "../../core/errors.js";
 import { openCheckpoint } from "../../model/checkpoint.js";
+import { WeightChecksums } from "../../model/checksums.js";
 import { unreadable } from "../../model/safetensors.js";
+import { allTensors } from "../../model/stage-tensors.js";
 import { resolveModel } from "../../model/store.js";
 
 const hubBlob = /^[0-9a-f]{64}$/u;
 
 export interface ReadModel { readonly look: ModelLook; readonly digests: Readonly<Record<string, string>> }
 
-/** @param names as configured and as planned; the first that cannot be loaded is told. */
-export async function lookAtModels(names: readonly string[], home: string, deep: boolean): Promise<ReadModel> {
+/** @param names as configured and as planned; the first that cannot be loaded is told. @param failed a stage of this machine was not loaded. */
+export async function lookAtModels(names: readonly string[], home: string, { deep, failed }: { readonly deep: boolean; readonly failed: boolean }): Promise<ReadModel> {
   let digests: Readonly<Record<string, string>> = {};
   let id = names[0] ?? "";
   for (const name of new Set(names)) {
@@ -22,7 +27,10 @@ export async function lookAtModels(names: readonly string[], home: string, deep:
     if (place instanceof Error) return { look: { id: name, problem: { code: "model_missing", text: place.message } }, digests };
     if (name === names[0]) ({ id } = place);
     try {
-      await (await openCheckpoint(place.directory)).close();
+      const checkpoint = await openCheckpoint(place.directory);
+      try {
+        if (deep || failed) await (await WeightChecksums.open(checkpoint.directory, home)).check(allTensors(checkpoint));
+      } finally { await checkpoint.close(); }
       await access(join(place.directory, "tokenizer.json"), constants.R_OK).catch((error: unknown) => { throw unreadable(join(place.directory, "tokenizer.json"), error); });
       if (deep) digests = { ...digests, ...await digestsOf(place.directory) };
     } catch (error) {

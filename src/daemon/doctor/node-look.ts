@@ -9,7 +9,7 @@ import type { Clock } from "../../core/clock.js";
 import { processState } from "../../core/process-identity.js";
 import { type Role, readRunFile } from "../../core/run-file.js";
 import type { Config } from "../config/table.js";
-import type { StatusSnapshot } from "../status.js";
+import type { StatusSnapshot, WorkerStatus } from "../status.js";
 import { configProblemOf, lookAtHome, lookAtLogDisk, lookAtTrust } from "./home-look.js";
 import { complaintOf, endsOf, tailOf, wordsOf } from "./last-words.js";
 import { type ReadModel, lookAtModels } from "./model-look.js";
@@ -44,7 +44,7 @@ export async function lookAtNode(options: NodeLookOptions): Promise<NodeLookResu
   const [homeLook, trust, logDisk, openFilesMax, pm2Log, agentLog, workerLog, model, pace] = await Promise.all([
     lookAtHome(home), lookAtTrust(home), lookAtLogDisk(home), inAgent ? openFiles() : undefined,
     tailOf(home, "pm2.log"), wordsOf(home, "agent"), wordsOf(home, "worker"),
-    lookAtModels([config.model, ...(status?.plan ? [status.plan.model_id] : [])], home, options.deep), lookAtPace(),
+    lookAtModels([config.model, ...(status?.plan ? [status.plan.model_id] : [])], home, { deep: options.deep, failed: workerOf(status)?.error.startsWith("model_") === true }), lookAtPace(),
   ]);
   const processOf = (role: Role, log: string): ProcessLook => {
     const found = readRunFile(home, role);
@@ -79,9 +79,11 @@ async function openFiles(): Promise<number | undefined> {
   return /^\d+$/u.test(text) ? Number(text) : undefined;
 }
 
+const workerOf = (status: StatusSnapshot | undefined): WorkerStatus | null | undefined => status?.devices.find((device) => device.self)?.worker;
+
 function stageOf(status: StatusSnapshot, availableBytes: number): StageLook | undefined {
   const rank = status.plan?.ranks.find((each) => each.node_id === status.node.node_id);
-  const worker = status.devices.find((device) => device.self)?.worker;
+  const worker = workerOf(status);
   if (!rank || worker?.rss_bytes === undefined) return undefined;
   return { rank: rank.rank, layers: rank.layers, bytesMax: rank.weight_bytes + rank.kv_bytes_max, workerRssBytes: worker.rss_bytes, availableBytes };
 }

@@ -1,7 +1,8 @@
 /** Puts the weights of a stage's layers, and on rank 0 of the head, into a weight table, and says under which names. */
 import { setImmediate } from "node:timers/promises";
 import { invariant } from "../../../core/invariant.js";
-import type { LayerWeights, LinearWeights, TensorRef } from "../../../model/weights.js";
+import { headTensors, layerTensors } from "../../../model/stage-tensors.js";
+import type { LinearWeights, TensorRef } from "../../../model/weights.js";
 import type { Numerics, StageOptions } from "../engine.js";
 import type { LayerParts, StageParts } from "./graph-layers.js";
 import { type Arithmetic, type Linear, addLinear } from "./linear.js";
@@ -29,8 +30,8 @@ export async function loadStageWeights(table: WeightTable, options: StageOptions
   const { checkpoint, layers: range, numerics, ownsText } = options;
   const { spec } = checkpoint;
   const chosen = checkpoint.layers.slice(range.first, range.end);
-  const headTensors = ownsText ? [checkpoint.finalNorm, ...linearTensors(checkpoint.head)] : [];
-  const totalBytes = byteSum([...chosen.flatMap(layerTensors), ...headTensors]);
+  const textTensors = ownsText ? headTensors(checkpoint) : [];
+  const totalBytes = byteSum([...chosen.flatMap(layerTensors), ...textTensors]);
   let loadedBytes = 0;
   const read = async (tensors: readonly TensorRef[]): Promise<void> => {
     for (const tensor of tensors) table.files.touch(tensor);
@@ -65,19 +66,9 @@ export async function loadStageWeights(table: WeightTable, options: StageOptions
   }
   const parts: StageParts = { spec, layers, cos: rotary("rope.cos", cos), sin: rotary("rope.sin", sin), capacity };
   if (!ownsText) return { totalBytes, parts, head: undefined };
-  await read(headTensors);
+  await read(textTensors);
   invariant(loadedBytes === totalBytes, "every tensor of the stage was read");
   return { totalBytes, parts, head: { norm: vector("final_norm", checkpoint.finalNorm), linear: linear("head", [checkpoint.head], spec.hiddenSize, "rest") } };
-}
-
-function layerTensors(layer: LayerWeights): readonly TensorRef[] {
-  const vectors = [layer.inputNorm, layer.qNorm, layer.kNorm, layer.postAttentionNorm].filter((tensor) => tensor !== undefined);
-  return [...vectors, ...[layer.q, layer.k, layer.v, layer.o, layer.gate, layer.up, layer.down].flatMap(linearTensors)];
-}
-
-function linearTensors(linear: LinearWeights): readonly TensorRef[] {
-  const own = linear.kind === "affine" ? [linear.weight, linear.scales, linear.biases] : [linear.weight];
-  return linear.bias ? [...own, linear.bias] : own;
 }
 
 const byteSum = (tensors: readonly TensorRef[]): number => tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
