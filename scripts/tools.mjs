@@ -8,7 +8,9 @@ export function compile() {
     const { status } = spawnSync(process.execPath, command, { stdio: "inherit" });
     if (status !== 0) throw new Error(`${command.join(" ")} failed`);
   }
+  // What the server reads beside its own modules.
   cpSync("proto", join("dist", "tools", "proto"), { recursive: true });
+  cpSync(join("dist", "api", "dashboard"), join("dist", "tools", "src", "api", "dashboard"), { recursive: true });
 }
 
 /** A module of test/, by its path there. */

@@ -59,13 +59,16 @@ const sound: LoadRequest = {
   threads: 1, slots: 4, contextMax: 64, batchMax: 2, nextAddress: "127.0.0.1:5", nextName: "x.minid",
 };
 
+/** Of values that have no text, too. */
+const strangeText = (random: Random): string => { const value = strangeValue(random); return typeof value === "string" ? value : JSON.stringify(value) ?? ""; };
+
 const loadRequest: Surface = {
   name: "load", about: "Load requests, epochs and sampling parameters", cases: 80_000, slice: 200,
   open: () => ({
     run: (random) => {
       // What protobuf can make of bytes: the fields are there, with values of their type.
       const field = random.pick(Object.keys(sound) as (keyof LoadRequest)[]);
-      const value = typeof sound[field] === "number" ? Math.trunc(Math.abs(number(random))) : typeof sound[field] === "string" ? String(strangeValue(random)) : random.chance(0.3) ? null : { counter: Math.abs(number(random)), nodeId: String(strangeValue(random)) };
+      const value = typeof sound[field] === "number" ? Math.trunc(Math.abs(number(random))) : typeof sound[field] === "string" ? strangeText(random) : random.chance(0.3) ? null : { counter: Math.abs(number(random)), nodeId: strangeText(random) };
       const load = refusalOrResult(() => parseLoadRequest({ ...sound, [field]: value }));
       if (load) {
         if (!Number.isSafeInteger(load.term.epoch.counter) || load.options.layerEnd <= load.options.layerFirst || load.rank >= load.worldSize) throw new Fault(`a Load was taken: ${JSON.stringify(load)}`);
