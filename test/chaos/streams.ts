@@ -2,6 +2,7 @@
  * Clients that never stop asking while things break, and compare every answer with the undisturbed one. A client whose front door
  * itself was killed may lose its connection (nobody else holds it); everything else is a failure of the product.
  */
+import { request } from "node:http";
 import { type Answer, AnswerFailed, ask, differences, type Question, questionBody } from "../support/answer.js";
 import type { ClusterNode } from "../support/cluster.js";
 import type { Random } from "./random.js";
@@ -118,19 +119,15 @@ export class Streams {
   }
 
   async #askWhole(node: ClusterNode, question: Question): Promise<Answer> {
-    let response: Response;
-    try {
-      response = await fetch(`${node.url}/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(questionBody(question, this.#model, false)) });
-    } catch (error) {
-      throw new AnswerFailed(`the connection broke: ${String(error instanceof Error ? error.cause ?? error : error)}`, 0, "connection", 0);
-    }
-    const body = await response.json().catch(() => { throw new AnswerFailed("the body was cut off", 0, "cut_off", 0); }) as {
+    const { status, text } = await post(`${node.url}/v1/chat/completions`, questionBody(question, this.#model, false));
+    let body: {
       error?: { message: string; code: string };
       choices?: { message: { content: string }; finish_reason: string }[];
       usage?: { prompt_tokens: number; completion_tokens: number };
     };
+    try { body = JSON.parse(text) as typeof body; } catch { throw new AnswerFailed("the body was cut off", 0, "cut_off", 0); }
     const [choice] = body.choices ?? [];
-    if (!response.ok || !choice || !body.usage) throw new AnswerFailed(body.error?.message ?? "no choice", response.status, body.error?.code ?? "", 0);
+    if (status !== 200 || !choice || !body.usage) throw new AnswerFailed(body.error?.message ?? "no choice", status, body.error?.code ?? "", 0);
     return { text: choice.message.content, tokens: [], finishReason: choice.finish_reason, completionTokens: body.usage.completion_tokens, promptTokens: body.usage.prompt_tokens, longestGapMs: 0, totalMs: 0 };
   }
 
@@ -138,4 +135,19 @@ export class Streams {
     this.#onLine(`FAILURE ${node.name} "${question.prompt.slice(-40)}": ${what}`);
     this.failures.push({ at: Date.now(), node: node.name, question: question.prompt.slice(-40), what });
   }
+}
+
+/** A whole answer may take minutes on a machine that does other things and recovers from one fault after another: fetch would give up after five. */
+function post(url: string, body: unknown): Promise<{ readonly status: number; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const broke = (code: "connection" | "cut_off", what: string) => () => { reject(new AnswerFailed(what, 0, code, 0)); };
+    const sent = request(url, { method: "POST", headers: { "content-type": "application/json" }, agent: false }, (response) => {
+      const parts: Buffer[] = [];
+      response.on("data", (part: Buffer) => { parts.push(part); });
+      response.once("end", () => { resolve({ status: response.statusCode ?? 0, text: Buffer.concat(parts).toString() }); });
+      response.once("error", broke("cut_off", "the body was cut off"));
+    });
+    sent.once("error", (error) => { broke("connection", `the connection broke: ${String(error)}`)(); });
+    sent.end(JSON.stringify(body));
+  });
 }

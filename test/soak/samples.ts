@@ -64,7 +64,9 @@ export class Samples {
     }
     const tokens = this.#answers.reduce((sum, answer) => sum + answer.tokens, 0);
     if (tokens > 0) {
-      this.#put("all", "answers", "msPerToken", atMs, median(this.#answers.map((answer) => answer.ms / Math.max(1, answer.tokens))));
+      // Those that did not stream were not timed.
+      const timed = this.#answers.filter(({ ms }) => ms > 0);
+      if (timed.length > 0) this.#put("all", "answers", "msPerToken", atMs, median(timed.map((answer) => answer.ms / Math.max(1, answer.tokens))));
       this.#put("all", "answers", "cpuPerToken", atMs, cpuMs / tokens);
     }
     this.#answers = [];

@@ -5,6 +5,7 @@
  * behind interactive ones. The shifts are bounded, so that nobody is overtaken for ever. The head is never passed over
  * because it is big: what it needs is kept for it.
  */
+import { Promises } from "./promises.js";
 import type { SequenceId, SubmittedRequest } from "./scheduler-types.js";
 import type { Sequence } from "./sequence.js";
 
@@ -12,7 +13,6 @@ const resumedAdvanceMs = 60_000;
 const batchHandicapMs = 30_000;
 /** Before anything has been measured. */
 const finishIntervalInitialMs = 1_000;
-const retryAfterMaxSeconds = 60;
 /** Weight of the newest interval. */
 const smoothing = 0.2;
 
@@ -23,6 +23,7 @@ export function orderMsOf(request: SubmittedRequest, nowMs: number): number {
 export class AdmissionQueue {
   readonly #max: number;
   readonly #waiting: Sequence[] = [];
+  readonly #promises = new Promises();
   #finishIntervalMs = finishIntervalInitialMs;
   #lastFinishMs: number | undefined;
 
@@ -31,9 +32,14 @@ export class AdmissionQueue {
   get length(): number { return this.#waiting.length; }
   get head(): Sequence | undefined { return this.#waiting[0]; }
 
-  /** Resumed requests were let in before: they find room of their own, so that a fault cannot turn them away. */
-  full(request: SubmittedRequest): boolean {
-    return this.#waiting.length >= (request.emitted.length > 0 ? 2 * this.#max : this.#max);
+  /**
+   * Resumed requests were let in before: they find room of their own, so that a fault cannot turn them away. Who was sent away and comes back
+   * finds half as much; newcomers leave free what is promised, but never so much that the line could run dry.
+   */
+  full(request: SubmittedRequest, nowMs: number): boolean {
+    if (request.emitted.length > 0) return this.#waiting.length >= 2 * this.#max;
+    if (this.#promises.take(request, nowMs)) return this.#waiting.length >= this.#max + Math.ceil(this.#max / 2);
+    return this.#waiting.length + Math.min(Math.floor(this.#max / 2), this.#promises.expected(nowMs)) >= this.#max;
   }
 
   push(sequence: Sequence): void {
@@ -58,8 +64,8 @@ export class AdmissionQueue {
     this.#lastFinishMs = nowMs;
   }
 
-  /** Seconds until, at the measured rate, one place in the line is free. */
-  retryAfterSeconds(): number {
-    return Math.min(retryAfterMaxSeconds, Math.max(1, Math.ceil(this.#finishIntervalMs / 1_000)));
+  /** To a request that `full` has turned away: whole seconds after which, at the measured rate, it will be let in. */
+  retryAfterSeconds(request: SubmittedRequest, nowMs: number): number {
+    return Math.max(1, Math.ceil(this.#promises.give(request, nowMs, this.#finishIntervalMs) / 1_000));
   }
 }

@@ -152,8 +152,8 @@ export class Scheduler {
     const { plan } = this.#ring;
     const verdict = verdictOn(request, plan);
     if (verdict) { effects.push(verdict.kind === "finish" ? { ...verdict, id, cachedPromptTokens: 0 } : { ...verdict, id }); return; }
-    if (this.#queue.full(request)) {
-      effects.push({ kind: "fail", id, code: "queue_full", message: `${this.#queue.length} requests are waiting: try again when Retry-After says.`, retryAfterSeconds: this.#queue.retryAfterSeconds() });
+    if (this.#queue.full(request, nowMs)) {
+      effects.push({ kind: "fail", id, code: "queue_full", message: `${this.#queue.length} requests are waiting: try again when Retry-After says.`, retryAfterSeconds: this.#queue.retryAfterSeconds(request, nowMs) });
       return;
     }
     const lengthMax = Math.min(request.prompt.length + (request.pooling === undefined ? request.maxTokens : 0), plan.contextMax, plan.kvTokensMax);
