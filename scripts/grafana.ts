@@ -48,9 +48,9 @@ const rows: readonly PanelRow[] = [
     lines("Cache in use", "Share of the key-value cache that running sequences hold", "percentunit", query(`max by (cluster) (minid_kv_use_ratio{${of}})`, "{{cluster}}")),
   ] },
   { title: "Faults and recoveries", panels: [
-    lines("Recovery", "Time to get an answer or a stage going again, by cause (95 %)", "s", query(`histogram_quantile(0.95, sum by (le, cause) (increase(minid_recovery_seconds_bucket{${of}, phase=~"total|elect|load"}[$__range])))`, "{{cause}}", true)),
+    lines("Recovery", "Time to get an answer or a stage going again, by cause (95 %)", "s", query(`histogram_quantile(0.95, sum by (le, cause) (increase(minid_recovery_seconds_bucket{${of}, phase=~"total|elect|load"}[$__range]))) >= 0`, "{{cause}}", true)),
     lines("Answers moved on", "Answers that were carried over a fault", "none", query(`sum by (device_id) (increase(minid_resumed_requests_total{${of}}[$__range]))`, "through {{device_id}}")),
-    lines("Worker restarts", "By machine and reason", "none", query(`sum by (device_id, reason) (increase(minid_worker_restarts_total{${of}}[$__range]))`, "{{device_id}} {{reason}}")),
+    lines("Worker restarts", "By machine and reason", "none", query(`sum by (device_id, reason) (increase(minid_worker_restarts_total{${of}}[$__range])) > 0`, "{{device_id}} {{reason}}")),
     lines("Members", "Alive and dead, as the nodes see it", "none", query(`max(minid_members_alive{${of}})`, "alive"), query(`max(minid_members_dead{${of}})`, "dead")),
     lines("Rank 0", "Who leads, and the term", "none", query(`minid_is_coordinator{${of}}`, "{{device_id}}")),
     lines("Stages ready", "1 where the stage of the plan is loaded", "none", query(`minid_stage_ready{${of}}`, "{{device_id}}")),

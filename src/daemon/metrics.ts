@@ -10,6 +10,7 @@ import type { Recovery } from "./inference/resume.js";
 import { RecoveryPhases } from "./recovery-phases.js";
 import type { SupervisorEvent } from "./supervisor/types.js";
 import { type Exposition, type MetricGroup, expose } from "./telemetry/exposition.js";
+import { electionCauses, finishReasons, memberStates, recoveries, restartReasons } from "./telemetry/from-zero.js";
 import { type MetricSources, stateMetrics } from "./telemetry/state-metrics.js";
 import { vllmNames } from "./telemetry/vllm-names.js";
 
@@ -86,12 +87,21 @@ export class Metrics {
     this.#elections = new Counter({ name: "minid_elections_total", help: "Elections that this node won, by cause.", labelNames: ["cause"], registers });
     this.#plans = new Counter({ name: "minid_plans_total", help: "Plans that this node made.", registers });
     this.#memberChanges = new Counter({ name: "minid_member_changes_total", help: "Changes of members' states as this node saw them.", labelNames: ["to"], registers });
+    this.#beginAtZero();
     stateMetrics(this.registry, sources);
     this.#groups = [{ metrics: () => this.registry.getMetricsAsArray() }, ...(options.vllm ? [vllmNames(this.registry, sources)] : [])];
   }
 
   /** One scrape. @param accept the scraper's header. */
   expose(accept: string | undefined): Promise<Exposition> { return expose(this.#groups, accept); }
+
+  #beginAtZero(): void {
+    for (const { cause, phases } of recoveries) for (const phase of phases) this.#recovery.zero({ cause, phase });
+    for (const reason of restartReasons) this.#restarts.inc({ reason }, 0);
+    for (const cause of electionCauses) this.#elections.inc({ cause }, 0);
+    for (const to of memberStates) this.#memberChanges.inc({ to }, 0);
+    for (const finished_reason of finishReasons) this.#finished.inc({ finished_reason }, 0);
+  }
 
   // --- told by the front door (the shape is src/api/observer.ts)
   firstToken(seconds: number, requestId: string): void { this.#ttft.observe({ value: seconds, exemplarLabels: exemplar(requestId) }); }

@@ -41,6 +41,18 @@ describe("a scrape", () => {
     expect(value(body, "minid_time_per_output_token_seconds_sum")).toBeCloseTo(0.05);
   });
 
+  it("shows every series about faults from the start, so that increase() sees the first fault of a kind", async () => {
+    const made = metrics();
+    const before = (await made.expose(undefined)).body;
+    for (const series of [`minid_worker_restarts_total{reason="died"}`, `minid_elections_total{cause="leader_dead"}`, `minid_member_changes_total{to="dead"}`, `minid_recovery_seconds_count{cause="worker_restart",phase="total"}`, `minid_recovery_seconds_bucket{le="0.5",cause="leader_dead",phase="elect"}`]) expect(value(before, series), series).toBe(0);
+    made.supervisorEvent({ kind: "recovery", phase: "total", tookMs: 400 });
+    made.supervisorEvent({ kind: "restarted", reason: "died", incarnation: "b" });
+    const after = (await made.expose(undefined)).body;
+    const names = (text: string) => text.split("\n").filter((line) => /^minid_(?:recovery|worker_restarts|elections|member_changes)/u.test(line)).map((line) => line.slice(0, line.lastIndexOf(" ")));
+    expect(names(after)).toEqual(names(before));
+    expect(value(after, `minid_recovery_seconds_count{cause="worker_restart",phase="total"}`)).toBe(1);
+  });
+
   it("carries request ids as exemplars in OpenMetrics, and the other format is the same afterwards", async () => {
     const made = metrics();
     const before = await made.expose("text/plain");
