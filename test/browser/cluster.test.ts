@@ -50,8 +50,8 @@ describe.skipIf(!hasChromium)("the dashboard of a real cluster (skipped without 
     await shoot(page, "broken");
     await until("the answer goes on", async () => ((await text.textContent())?.length ?? 0) > before.length + 40, waitMs);
     expect((await text.textContent())?.startsWith(before)).toBe(true);
-    await page.locator(".story h3", { hasText: `The worker of ${victim.name} died` }).waitFor({ timeout: waitMs });
-    const outcome = page.locator(".story-outcome", { hasText: "moved on after" });
+    const outcomeOn = (of: Page) => of.locator(".story", { has: of.locator("h3", { hasText: `The worker of ${victim.name} died` }) }).locator(".story-outcome", { hasText: "moved on after" });
+    const outcome = outcomeOn(page);
     await outcome.waitFor({ timeout: waitMs });
     await until("the picture is whole again", async () => (await part.getAttribute("data-tone")) === "good" && (await page.locator("#state").getAttribute("data-tone")) === "good", waitMs);
     await page.locator(".turn-answer[data-state=done]").waitFor({ timeout: 240_000 });
@@ -63,8 +63,7 @@ describe.skipIf(!hasChromium)("the dashboard of a real cluster (skipped without 
 
     // Every node tells the same: another's page has the story too.
     const other = await browser.open(leader.url);
-    await other.page.locator(".story h3", { hasText: `The worker of ${victim.name} died` }).waitFor({ timeout: waitMs });
-    await other.page.locator(".story-outcome", { hasText: "moved on after" }).waitFor({ timeout: waitMs });
+    await outcomeOn(other.page).waitFor({ timeout: waitMs });
     await other.page.close();
 
     expect(await seriousViolations(page), "light").toEqual([]);

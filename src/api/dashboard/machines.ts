@@ -55,7 +55,7 @@ function newCard(): Card {
       bar.dataset["rank"] = badge.dataset["rank"];
       set("Layers", rank === null ? "none" : `${layersText(device.layers).replace("layers ", "")}${device.role === "coordinator" ? ", embeddings, head" : ""}`);
       set("Engine busy", load ? percent(load.busy_ratio) : "–");
-      set("Memory", load ? `${bytes(load.rss_bytes)} of ${bytes(device.memory_bytes)}` : bytes(device.memory_bytes));
+      set("Memory", `${load ? bytes(load.rss_bytes) : "–"} of ${bytes(device.memory_bytes)}`);
       set("Cache", load ? bytes(load.kv_bytes) : "–");
       set("Steps a second", load ? number(load.steps_per_second) : "–");
       set("Restarts", String(worker?.restarts ?? 0));

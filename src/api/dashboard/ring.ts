@@ -4,7 +4,7 @@
  * The picture is drawn anew when its structure changes and only adjusted otherwise. The list of machines says the same in words.
  */
 import { html, setText, svg } from "./dom.js";
-import { arcPath, chevronPath, onCircle, segments } from "./ring-geometry.js";
+import { type Segment, arcPath, chevronPath, onCircle, segments } from "./ring-geometry.js";
 import type { Device, Status } from "./wire.js";
 import { layersText, markOf, number, toneOf } from "./words.js";
 
@@ -58,7 +58,8 @@ export class RingPicture {
       if (device) root.append(this.#segment(device, part));
     }
     if (parts.length > 1) for (const { to } of parts) root.append(svg("path", { class: "ring-chevron", d: chevronPath(to + 2.5, radius) }));
-    root.append(svg("circle", { class: "ring-flow", r: radius, pathLength: 100 }));
+    // The light passes under the ranks' numbers.
+    root.append(svg("circle", { class: "ring-flow", r: radius, pathLength: 100 }), ...parts.flatMap(badge));
     this.#rate = svg("text", { class: "ring-rate", y: 6 }, "0");
     root.append(this.#rate, svg("text", { class: "ring-unit", y: 32 }, "tokens a second"), svg("text", { class: "ring-state", y: -44 }, status.ready ? "serving" : ranked.length === 0 ? "no ring yet" : "repairing"));
     root.setAttribute("data-ready", String(status.ready));
@@ -67,9 +68,8 @@ export class RingPicture {
     this.#fit();
   }
 
-  #segment(device: Device, part: { readonly rank: number; readonly from: number; readonly to: number }): SVGGElement {
+  #segment(device: Device, part: Segment): SVGGElement {
     const middle = (part.from + part.to) / 2;
-    const badge = onCircle(middle, radius);
     const label = onCircle(middle, labelRadius);
     const anchor = Math.abs(label.x) < 40 ? "middle" : label.x > 0 ? "start" : "end";
     const tone = toneOf[device.status];
@@ -80,8 +80,6 @@ export class RingPicture {
     return svg("g", { class: "ring-part", "data-rank": part.rank % 8, "data-tone": tone, "data-device": device.device_id },
       svg("path", { class: "ring-arc", d: arcPath(part, radius) }),
       svg("path", { class: "ring-load-track", d: arcPath(part, loadRadius) }), load,
-      svg("circle", { class: "ring-badge", cx: badge.x, cy: badge.y, r: 15 }),
-      svg("text", { class: "ring-rank", x: badge.x, y: badge.y + 5.5 }, String(part.rank)),
       svg("g", { class: "ring-label", "text-anchor": anchor },
         svg("text", { class: "ring-name", x: label.x, y: top }, shortened(device.device_id)),
         svg("text", { class: "ring-detail", x: label.x, y: top + 18 }, layersText(device.layers)),
@@ -106,6 +104,11 @@ export class RingPicture {
     this.#root?.setAttribute("viewBox", narrow ? narrowBox : wideBox);
     this.#root?.setAttribute("data-narrow", String(narrow));
   }
+}
+
+function badge({ rank, from, to }: Segment): SVGElement[] {
+  const { x, y } = onCircle((from + to) / 2, radius);
+  return [svg("circle", { class: "ring-badge", cx: x, cy: y, r: 15 }), svg("text", { class: "ring-rank", x, y: y + 5.5 }, String(rank))];
 }
 
 const shortened = (name: string): string => (name.length > 18 ? `${name.slice(0, 17)}…` : name);

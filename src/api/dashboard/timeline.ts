@@ -37,7 +37,7 @@ export class TimelineView {
   #entry(story: Story): HTMLElement {
     const when = html("time", { datetime: new Date(story.startMs).toISOString() }, clock(story.startMs));
     const since = html("span", { class: "since" });
-    this.#times.push({ element: since, atMs: story.endMs });
+    this.#times.push({ element: since, atMs: story.startMs });
     const root = html("li", { class: "story", "data-fault": String(story.fault), "data-tone": story.fault ? (story.resolved ? "good" : "bad") : "idle" });
     const head = html("div", { class: "story-head" }, html("p", { class: "story-when" }, when, " · ", since), html(story.fault ? "h3" : "p", { class: "story-title" }, story.title));
     root.append(head);
