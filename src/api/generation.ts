@@ -87,7 +87,7 @@ async function generating(context: RouteContext, { endpoint, request, reply, fra
   const scope = openScope(reply, deadlineMs, turn?.signal);
   const tally: Tally = { promptTokens: 0, completionTokens: 0, firstTokenSeconds: undefined, reasons: [] };
   const traceparent = observer.begin({ endpoint, requestId: request.id, traceparent: [request.headers["traceparent"]].flat()[0] });
-  const traced = traceparent === undefined ? {} : { traceparent };
+  const named = { clientRequestId: request.id, ...(traceparent !== undefined && { traceparent }) };
   const report = (code: ErrorCode | "ok") => {
     const outcome = { endpoint, requestId: request.id, code, seconds: (clock.now() - startedMs) / 1000, ...tally };
     observer.finished(outcome);
@@ -101,14 +101,14 @@ async function generating(context: RouteContext, { endpoint, request, reply, fra
     answer(asked) {
       pay(asked.generate.prompt);
       tally.promptTokens += asked.generate.prompt.length;
-      const pieces = answer(generator, { ...asked, generate: withPriority({ ...asked.generate, ...traced, deadlineMs: leftMs() }, batch) }, scope.signal);
+      const pieces = answer(generator, { ...asked, generate: withPriority({ ...asked.generate, ...named, deadlineMs: leftMs() }, batch) }, scope.signal);
       const counted = timed(pieces, startedMs, clock, observer, request.id, tally, (tokens) => { allowance.spend(tokens); });
       return context.options.logContent ? logAnswer(context.log, request.id, counted) : counted;
     },
     embed(asked) {
       pay(asked.prompt);
       tally.promptTokens += asked.prompt.length;
-      return embeddingOf(generator, withPriority({ ...asked, ...traced, deadlineMs: leftMs() }, batch), scope.signal);
+      return embeddingOf(generator, withPriority({ ...asked, ...named, deadlineMs: leftMs() }, batch), scope.signal);
     },
   };
   try {

@@ -19,6 +19,7 @@ export interface GenerateCall {
   readonly deadlineMs?: number;
   readonly priority: "PRIORITY_INTERACTIVE" | "PRIORITY_BATCH";
   readonly traceparent?: string;
+  readonly clientRequestId?: string;
   /** Empty: generate. */
   readonly pooling?: string;
   readonly claim: Epoch | null;
@@ -58,6 +59,7 @@ export function requestToWire(request: GenerateRequest, epoch: Epoch): GenerateC
     pooling: request.pooling ?? "",
     claim: request.claim ?? null,
     traceparent: request.traceparent ?? "",
+    clientRequestId: request.clientRequestId ?? "",
   };
 }
 
@@ -82,6 +84,7 @@ export function requestFromWire(call: GenerateCall): GenerateRequest {
     priority: call.priority === "PRIORITY_BATCH" ? "batch" : "interactive",
     ...(pooling !== "" && { pooling }),
     ...(call.traceparent ? { traceparent: call.traceparent } : {}),
+    ...(call.clientRequestId ? { clientRequestId: call.clientRequestId } : {}),
     ...(call.claim ? { claim: wireEpoch(call.claim) } : {}),
   };
 }

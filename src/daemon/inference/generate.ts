@@ -34,6 +34,8 @@ export interface SamplingParams {
 export interface GenerateRequest {
   /** Unique for one client request, the same across resumes: for logs and for refusing doubles. */
   readonly requestId: string;
+  /** What the client's request is called in logs, traces and exemplars (its `x-request-id`); several sequences may share one. Absent: `requestId`. */
+  readonly clientRequestId?: string;
   readonly modelId: string;
   readonly prompt: readonly number[];
   /** Tokens of the answer that the front door already holds; empty at first. */

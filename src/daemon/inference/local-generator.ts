@@ -64,9 +64,9 @@ export class LocalGenerator implements Generator {
   }
 
   #toSubmitted(request: GenerateRequest): SubmittedRequest {
-    const { prompt, emitted, maxTokens, stopTokens, deadlineMs, priority, pooling, requestId } = request;
+    const { prompt, emitted, maxTokens, stopTokens, deadlineMs, priority, pooling, requestId, clientRequestId = requestId } = request;
     return {
-      prompt, emitted, maxTokens, stopTokens, requestId,
+      prompt, emitted, maxTokens, stopTokens, requestId: clientRequestId,
       sampling: samplingToWire(request.sampling),
       ...(deadlineMs === undefined ? {} : { deadlineAtMs: this.#clock.now() + deadlineMs }),
       ...(priority === undefined ? {} : { priority }),

@@ -55,7 +55,7 @@ export class ResumingGenerator implements Generator {
                 yield effect.event;
                 if (effect.event.kind === "finished") return;
                 break;
-              case "recovered": this.#options.onRecovered?.(effect.recovery, request.requestId); break;
+              case "recovered": this.#options.onRecovered?.(effect.recovery, request.clientRequestId ?? request.requestId); break;
               case "fail": throw effect.error;
               case "findLeader":
               case "call": break;

@@ -203,18 +203,21 @@ describe("the resuming generator", () => {
   it("gives the undisturbed answer while the worker is killed again and again", async () => {
     const { generator, worker } = rankZero();
     const recoveries: Recovery[] = [];
+    const names = new Set<string>();
     const { client } = await serve(() => ({ kind: "leads", epoch, generator }));
     const door = new ResumingGenerator({
       leaders: { ready: () => Promise.resolve(new RemoteGenerator(client, epoch)), whyNotReady: () => undefined },
-      clock: systemClock, onRecovered: (recovery) => { recoveries.push(recovery); },
+      clock: systemClock, onRecovered: (recovery, name) => { recoveries.push(recovery); names.add(name); },
     });
     let answered = 0;
     worker.beforeAnswer = () => { answered += 1; if (answered % 13 === 0) worker.kill(); };
-    const requests = Array.from({ length: 8 }, (_, number) => wish({ requestId: `r${number}`, prompt: [number, 3, 3, number], maxTokens: 40 }));
+    const requests = Array.from({ length: 8 }, (_, number) => wish({ requestId: `r${number}`, clientRequestId: "client", prompt: [number, 3, 3, number], maxTokens: 40 }));
     const answers = await Promise.all(requests.map((request) => collect(door.generate(request, never))));
     expect(answers.map(({ tokens }) => tokens)).toEqual(requests.map(expected));
     expect(recoveries.length).toBeGreaterThan(0);
     expect(new Set(recoveries.map(({ cause }) => cause))).toContain("stage_lost");
+    // What logs, traces and exemplars call it.
+    expect(names).toEqual(new Set(["client"]));
   });
 
   it("waits for a leader, and fails at the deadline with what the cluster lacks", async () => {
