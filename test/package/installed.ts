@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -28,6 +28,8 @@ export interface Installed {
 
 export async function installPackage(): Promise<Installed> {
   const scratch = mkdtempSync(join(tmpdir(), "minid-package-"));
+  // Open to every user, as a global prefix is: the service's own user has to read it.
+  chmodSync(scratch, 0o755);
   const [prefix, directory] = [join(scratch, "prefix"), join(scratch, "empty")];
   for (const path of [prefix, directory]) mkdirSync(path);
   const [packed] = JSON.parse(execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", scratch], { encoding: "utf8", maxBuffer: 64 << 20 })) as [{ filename: string; size: number; files: { path: string }[] }];
