@@ -4,20 +4,21 @@
  *
  * Invariants: a step that is refused has changed nothing (but the first of a run, which empties what is not kept). A sequence samples
  * with the parameters and history its step began with, even when its slot has been given to another one meanwhile. No number that is
- * not finite leaves this file: the rows of a sequence whose numbers went bad are set to zero and its fault is told, and the sequences
+ * not finite leaves a stage: the rows of a sequence whose numbers went bad are set to zero and its fault is told, and the sequences
  * beside it are computed as if it were not there.
  */
-import { type ErrorCode, MinidError } from "../core/errors.js";
+import { MinidError } from "../core/errors.js";
 import { invariant } from "../core/invariant.js";
 import type { CacheOp, Fault, Keep, Sampled, StepSpan } from "../core/worker-protocol.js";
 import type { LayerRange } from "../model/spec.js";
 import { BoundaryStore } from "./boundary-store.js";
 import type { Stage } from "./engines/engine.js";
 import type { Grammars } from "./grammars.js";
+import { type Awaited, type Head, conclude } from "./last-rows.js";
 import type { FinalNorm } from "./pool.js";
+import { joined, returnedRows, rowsReturned, screen } from "./rows.js";
 import { type StageHoldings, type StepLimits, checkHidden, checkStep, computedBy } from "./step-check.js";
-import { type TextSlot, TextSlots } from "./text-slots.js";
-import { allFinite } from "./vocabulary-math.js";
+import { TextSlots } from "./text-slots.js";
 
 /** Memory for what was handed on: a share of the cache beside it, and this much at least. */
 const boundaryShare = 1 / 8;
@@ -38,16 +39,13 @@ export interface StageRunnerOptions {
   readonly finalNorm?: FinalNorm;
 }
 
-/** A span of a step under way whose rows come back after the last layer: the last one, to be sampled, or those that an embedding is made of. */
-interface Awaited { readonly slot: number; readonly text: TextSlot; /** After the span. */ readonly position: number; readonly rows: number; readonly sample: boolean }
-
 export class StageRunner {
   readonly #stage: Stage;
   readonly #limits: StepLimits;
   readonly #layers: LayerRange;
   readonly #onProgress: () => void;
   readonly #text: TextSlots | undefined;
-  readonly #awaited = new Map<number, { readonly awaited: readonly Awaited[]; readonly faults: readonly Fault[] }>();
+  readonly #awaited = new Map<number, { readonly text: TextSlots; readonly awaited: readonly Awaited[]; readonly faults: readonly Fault[] }>();
   readonly #boundary: BoundaryStore;
   #rank = 0;
   #adopted = false;
@@ -92,17 +90,17 @@ export class StageRunner {
 
   /** The whole step, in a ring of one. */
   whole(ops: readonly CacheOp[], spans: readonly StepSpan[]): readonly Sampled[] {
-    const { awaited, tokens } = this.#begin(ops, spans);
+    const { text, awaited, tokens } = this.#begin(ops, spans);
     const computed = spans.filter(this.#computes);
     const { hidden, faults } = this.#forward(computed, this.#embed(tokens));
-    return this.#conclude(awaited, returnedRows(computed, hidden, this.#limits.hiddenSize), faults);
+    return conclude(awaited, returnedRows(computed, hidden, this.#limits.hiddenSize), faults, text, this.#head);
   }
 
   /** Rank 0's layers. @param key under which `finishRing` finds the step again. @returns [rows, hiddenSize]: those that rank 1 computes. */
   beginRing(key: number, ops: readonly CacheOp[], spans: readonly StepSpan[]): Float32Array {
-    const { awaited, tokens } = this.#begin(ops, spans);
+    const { text, awaited, tokens } = this.#begin(ops, spans);
     const { hidden, faults } = this.#forward(spans.filter(this.#computes), this.#embed(tokens));
-    this.#awaited.set(key, { awaited, faults });
+    this.#awaited.set(key, { text, awaited, faults });
     return this.#handOn(spans, hidden);
   }
 
@@ -113,8 +111,8 @@ export class StageRunner {
     this.#awaited.delete(key);
     const { awaited } = begun;
     checkHidden(hidden, awaited.reduce((sum, { rows }) => sum + rows, 0), this.#limits.hiddenSize);
-    const arrived = this.#screen(awaited, hidden, "the activations that came back to rank 0 are not finite numbers");
-    return this.#conclude(awaited, hidden, [...begun.faults, ...faults, ...arrived]);
+    const arrived = screen(awaited, hidden, this.#limits.hiddenSize, "the activations that came back to rank 0 are not finite numbers");
+    return conclude(awaited, hidden, [...begun.faults, ...faults, ...arrived], begun.text, this.#head);
   }
 
   /** A step that will not come back. */
@@ -125,7 +123,7 @@ export class StageRunner {
     const rows = this.#check(ops, spans);
     const computed = spans.filter(this.#computes);
     checkHidden(hidden, rows, this.#limits.hiddenSize);
-    const arrived = this.#screen(computed, hidden, `the activations that reached rank ${this.#rank} are not finite numbers`);
+    const arrived = screen(computed, hidden, this.#limits.hiddenSize, `the activations that reached rank ${this.#rank} are not finite numbers`);
     for (const op of ops) this.#applyToCache(op);
     const { hidden: output, faults } = this.#forward(computed, hidden);
     return { hidden: last ? returnedRows(computed, output, this.#limits.hiddenSize) : this.#handOn(spans, output), faults: [...arrived, ...faults] };
@@ -138,6 +136,11 @@ export class StageRunner {
   memory(): { readonly weightBytes: number; readonly kvBytes: number } {
     const { weightBytes, kvBytes } = this.#stage.memory();
     return { weightBytes, kvBytes: kvBytes + this.#boundary.bytes };
+  }
+
+  get #head(): Head {
+    const { hiddenSize, vocabSize } = this.#limits;
+    return { hiddenSize, vocabSize, logits: (hidden) => { const logits = this.#stage.head(hidden); this.#onProgress(); return logits; } };
   }
 
   readonly #computes = ({ lacking }: StepSpan): boolean => computedBy(lacking, this.#rank);
@@ -176,7 +179,7 @@ export class StageRunner {
   }
 
   /** Checks, operations, histories. @returns what comes back, and the tokens of all rows. */
-  #begin(ops: readonly CacheOp[], spans: readonly StepSpan[]): { readonly awaited: readonly Awaited[]; readonly tokens: Int32Array } {
+  #begin(ops: readonly CacheOp[], spans: readonly StepSpan[]): { readonly text: TextSlots; readonly awaited: readonly Awaited[]; readonly tokens: Int32Array } {
     const text = this.#text;
     if (!text) throw new MinidError("invalid_value", `rank ${this.#rank} was sent a step with text, which only rank 0 takes`);
     const all = new Int32Array(this.#check(ops, spans));
@@ -199,7 +202,7 @@ export class StageRunner {
       const returned = rowsReturned(span);
       if (returned > 0) awaited.push({ slot, text: slotText, position: position + rows, rows: returned, sample });
     }
-    return { awaited, tokens: all };
+    return { text, awaited, tokens: all };
   }
 
   #applyToCache(op: CacheOp): void {
@@ -222,98 +225,6 @@ export class StageRunner {
   #forward(spans: readonly StepSpan[], hidden: Float32Array): { readonly hidden: Float32Array; readonly faults: readonly Fault[] } {
     if (spans.length === 0) return { hidden, faults: [] };
     const output = this.#stage.forward(spans, hidden, this.#onProgress);
-    return { hidden: output, faults: this.#screen(spans, output, `layers ${this.#layers.first} to ${this.#layers.end - 1} (rank ${this.#rank}) computed numbers that are not finite`) };
+    return { hidden: output, faults: screen(spans, output, this.#limits.hiddenSize, `layers ${this.#layers.first} to ${this.#layers.end - 1} (rank ${this.#rank}) computed numbers that are not finite`) };
   }
-
-  /** Sets the rows of every sequence with a number that is not finite to zero. @param hidden [rows of the spans, hiddenSize]; changed. @returns those sequences. */
-  #screen(spans: readonly { readonly slot: number; readonly rows: number }[], hidden: Float32Array, error: string): readonly Fault[] {
-    // One look over everything is all that a sound step costs.
-    if (allFinite(hidden)) return [];
-    const faults: Fault[] = [];
-    let row = 0;
-    for (const { slot, rows } of spans) {
-      const own = hidden.subarray(row * this.#limits.hiddenSize, (row + rows) * this.#limits.hiddenSize);
-      row += rows;
-      if (allFinite(own)) continue;
-      own.fill(0);
-      faults.push({ slot, error });
-    }
-    return faults;
-  }
-
-  /** Embeddings take their rows, the others are sampled. @param hidden the awaited spans' rows after the last layer, one after another. */
-  #conclude(awaited: readonly Awaited[], hidden: Float32Array, faults: readonly Fault[]): readonly Sampled[] {
-    const { hiddenSize } = this.#limits;
-    const bad = new Map(faults.toReversed().map(({ slot, error }) => [slot, error]));
-    const concluded: Sampled[] = Array.from(bad, ([slot, error]) => failedSample(slot, "output_not_finite", error));
-    const sampled: Awaited[] = [];
-    const rows: Float32Array[] = [];
-    let at = 0;
-    for (const span of awaited) {
-      const own = hidden.subarray(at * hiddenSize, (at + span.rows) * hiddenSize);
-      at += span.rows;
-      const { pool } = span.text;
-      if (bad.has(span.slot)) {
-        // Steps that are under way already build on a token here.
-        if (span.sample && !pool) span.text.feed(span.position, [0]);
-        continue;
-      }
-      if (!pool) {
-        if (!span.sample) continue;
-        sampled.push(span);
-        rows.push(own.subarray((span.rows - 1) * hiddenSize));
-        continue;
-      }
-      pool.add(own, span.position);
-      if (span.sample) concluded.push({ slot: span.slot, token: 0, logprob: 0, top: [], embedding: pool.result() });
-    }
-    concluded.push(...this.#sample(sampled, sampled.length === awaited.length && at === rows.length ? hidden : joined(rows, hiddenSize)));
-    return concluded;
-  }
-
-  /** @param hidden [awaited, hiddenSize] */
-  #sample(awaited: readonly Awaited[], hidden: Float32Array): readonly Sampled[] {
-    const text = this.#text;
-    if (awaited.length === 0 || !text) return [];
-    const logits = this.#stage.head(hidden);
-    this.#onProgress();
-    const { vocabSize } = this.#limits;
-    return awaited.map(({ slot, text: slotText, position }, row) => {
-      try {
-        return text.sample(slot, slotText, position, logits.subarray(row * vocabSize, (row + 1) * vocabSize));
-      } catch (error) {
-        if (!(error instanceof MinidError)) throw error;
-        slotText.feed(position, [0]);
-        return failedSample(slot, error.code, error.message);
-      }
-    });
-  }
-}
-
-const failedSample = (slot: number, errorCode: ErrorCode, error: string): Sampled => ({ slot, token: 0, logprob: 0, top: [], errorCode, error });
-
-/** Rows of a span that come back to rank 0, the last ones of it. */
-function rowsReturned({ rows, sample, everyRow }: StepSpan): number {
-  if (everyRow) return rows;
-  return sample ? 1 : 0;
-}
-
-/** @returns the rows that come back, one span after another. */
-function returnedRows(spans: readonly StepSpan[], hidden: Float32Array, hiddenSize: number): Float32Array {
-  const parts: Float32Array[] = [];
-  let row = 0;
-  for (const span of spans) {
-    row += span.rows;
-    const count = rowsReturned(span);
-    if (count > 0) parts.push(hidden.subarray((row - count) * hiddenSize, row * hiddenSize));
-  }
-  return parts.reduce((sum, { length }) => sum + length, 0) === hidden.length ? hidden : joined(parts, hiddenSize);
-}
-
-function joined(parts: readonly Float32Array[], hiddenSize: number): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) { all.set(part, at); at += part.length; }
-  invariant(at % hiddenSize === 0, "rows were cut");
-  return all;
 }
