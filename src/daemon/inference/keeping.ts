@@ -10,14 +10,50 @@ import type { CacheOp, Keep, RankHeld, StepSpan } from "../../core/worker-protoc
 import type { RingPlan } from "./scheduler-types.js";
 import type { SlotTable } from "./slots.js";
 
-export interface LeftBehind {
-  readonly plan: RingPlan;
-  readonly slots: SlotTable;
-  readonly keep: Keep;
+/** Starts of the ring in a row that came to nothing and are remembered. */
+const runsMax = 16;
+
+interface LeftBehind { readonly plan: RingPlan; readonly slots: SlotTable; readonly keep: Keep }
+interface Doubtful { readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
+
+export class Keeping {
+  /** Runs that may have touched the workers' caches last. */
+  #runs: readonly number[] = [];
+  #left: LeftBehind | undefined;
+  #asked: Keep | undefined;
+
+  /** Asked of the ranks, or to be asked, and not answered yet: until then nothing else is sent. */
+  get asked(): Keep | undefined { return this.#asked; }
+
+  /** @param doubtful steps without an answer, and operations that were not sent. */
+  leave(plan: RingPlan, slots: SlotTable, doubtful: readonly Doubtful[]): void {
+    this.#left = leftBehind(plan, slots, doubtful, this.#runs);
+    this.#asked = undefined;
+  }
+
+  /** A ring begins. @param ops to travel with the question. @returns the slots that the lost ring left, if its plan was the same. */
+  take(plan: RingPlan, ops: CacheOp[]): SlotTable | undefined {
+    const left = this.#left;
+    this.#left = undefined;
+    // A plan of the same shape. Whether it is the same plan the ranks know: a new one has emptied their caches.
+    if (!left || JSON.stringify(left.plan) !== JSON.stringify(plan)) { this.#runs = []; return undefined; }
+    this.#asked = left.keep;
+    this.#runs = left.keep.runs;
+    left.slots.retain(left.keep.slots, ops);
+    return left.slots;
+  }
+
+  /** A step was answered. @param run 0 when the worker tells none. */
+  answered(run: number, held: readonly RankHeld[], slots: SlotTable, worldSize: number, ops: CacheOp[]): void {
+    const asked = this.#asked;
+    // A cache that was only asked about is still the work of an earlier run, until the next step reaches it.
+    if (run !== 0) this.#runs = asked ? [...this.#runs, run].slice(-runsMax) : [run];
+    this.#asked = undefined;
+    for (const { slot } of asked?.slots ?? []) slots.settle(slot, lackingRanks(slot, held, worldSize), ops);
+  }
 }
 
-/** @param doubtful steps without an answer, and operations that were not sent. @param runs that may have touched the caches last. */
-export function leftBehind(plan: RingPlan, slots: SlotTable, doubtful: readonly { readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }[], runs: readonly number[]): LeftBehind | undefined {
+function leftBehind(plan: RingPlan, slots: SlotTable, doubtful: readonly Doubtful[], runs: readonly number[]): LeftBehind | undefined {
   const bounds = new Map<number, number>();
   const bound = (slot: number, length: number): void => { bounds.set(slot, Math.min(length, bounds.get(slot) ?? Infinity)); };
   for (const { ops, spans } of doubtful) {
@@ -31,13 +67,8 @@ export function leftBehind(plan: RingPlan, slots: SlotTable, doubtful: readonly 
   return runs.length === 0 || kept.length === 0 ? undefined : { plan, slots, keep: { runs, slots: kept } };
 }
 
-/** A plan of the same shape. Whether it is the same plan the ranks know: a new one has emptied their caches. */
-export function fits(left: LeftBehind | undefined, plan: RingPlan): left is LeftBehind {
-  return left !== undefined && JSON.stringify(left.plan) === JSON.stringify(plan);
-}
-
 /** @returns the ranks that lack a slot; undefined when it is of no use: nobody holds it, or a rank does not know of keeping. */
-export function lackingRanks(slot: number, held: readonly RankHeld[], worldSize: number): readonly number[] | undefined {
+function lackingRanks(slot: number, held: readonly RankHeld[], worldSize: number): readonly number[] | undefined {
   const lacking: number[] = [];
   for (let rank = 0; rank < worldSize; rank += 1) {
     const told = held.find((one) => one.rank === rank);

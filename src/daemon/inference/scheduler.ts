@@ -16,10 +16,10 @@
  */
 import { type ErrorCode, catalogue, isErrorCode } from "../../core/errors.js";
 import { invariant, unreachable } from "../../core/invariant.js";
-import type { CacheOp, Keep, RankHeld, Sampled, StepSpan } from "../../core/worker-protocol.js";
+import type { CacheOp, Keep, Sampled, StepSpan } from "../../core/worker-protocol.js";
 import { AdmissionQueue, orderMsOf } from "./admission-queue.js";
 import type { GeneratedToken } from "./generate.js";
-import { type LeftBehind, fits, lackingRanks, leftBehind } from "./keeping.js";
+import { Keeping } from "./keeping.js";
 import type { RingPlan, SchedulerEffect, SchedulerInput, SchedulerLimits, SchedulerSnapshot, SchedulerStep, SequenceId, SubmittedRequest } from "./scheduler-types.js";
 import { Sequence } from "./sequence.js";
 import { SlotTable } from "./slots.js";
@@ -27,9 +27,6 @@ import { findPrefix } from "./prefix-sharing.js";
 import { verdictOn } from "./request-verdict.js";
 import { extendReservations } from "./reservations.js";
 import { type Rows, chooseRows, chooseRowsAhead } from "./step-rows.js";
-
-/** Starts of the ring in a row that came to nothing and are remembered. */
-const runsMax = 16;
 
 interface Ring { readonly plan: RingPlan; readonly slots: SlotTable }
 interface StepInFlight {
@@ -46,6 +43,7 @@ export class Scheduler {
   readonly #queue: AdmissionQueue;
   readonly #byId = new Map<SequenceId, Sequence>();
   readonly #totals = { steps: 0, prefillTokens: 0, decodedTokens: 0, cachedTokens: 0, replayedTokens: 0, preemptions: 0 };
+  readonly #keeping = new Keeping();
   #ring: Ring | undefined;
   #notReadyReason = "no plan yet";
   /** In order of admission. */
@@ -56,11 +54,6 @@ export class Scheduler {
   /** Their `open` is in `#ops`. */
   #opened: Sequence[] = [];
   #stepSeq = 0;
-  /** Runs that may have touched the workers' caches last. */
-  #runs: readonly number[] = [];
-  #left: LeftBehind | undefined;
-  /** Asked of the ranks and not answered yet: until then nothing else is sent. */
-  #keep: Keep | undefined;
   #progressMs = 0;
   #busySinceMs = 0;
 
@@ -103,18 +96,10 @@ export class Scheduler {
   #becomeReady(plan: RingPlan, effects: SchedulerEffect[]): void {
     invariant(plan.worldSize >= 1 && plan.slots >= 1 && plan.batchMax >= 1 && plan.contextMax >= 2, `a plan that cannot compute: ${JSON.stringify(plan)}`);
     if (this.#ring) this.#leaveRing("stage_lost", "the ring was planned anew", effects);
-    const left = this.#left;
-    this.#left = undefined;
     this.#stepSeq = 0;
-    if (fits(left, plan)) {
-      this.#ring = { plan, slots: left.slots };
-      this.#keep = left.keep;
-      this.#runs = left.keep.runs;
-      left.slots.retain(left.keep.slots, this.#ops);
-      return;
-    }
-    this.#ring = { plan, slots: new SlotTable(plan.slots, plan.kvTokensMax, this.#limits.prefixTokensMin) };
-    this.#runs = [];
+    const kept = this.#keeping.take(plan, this.#ops);
+    this.#ring = { plan, slots: kept ?? new SlotTable(plan.slots, plan.kvTokensMax, this.#limits.prefixTokensMin) };
+    if (kept) return;
     for (let slot = 0; slot < plan.slots; slot += 1) this.#ops.push({ op: "drop", drop: { slot } });
   }
 
@@ -127,8 +112,7 @@ export class Scheduler {
       this.#queue.remove(sequence.id);
       effects.push({ kind: "fail", id: sequence.id, code: queuedCode, message: `The ring stopped before the request's turn: ${reason}.` });
     }
-    if (this.#ring) this.#left = leftBehind(this.#ring.plan, this.#ring.slots, [...this.#inflight.map(({ step }) => step), { ops: this.#ops, spans: [] }], this.#runs);
-    this.#keep = undefined;
+    if (this.#ring) this.#keeping.leave(this.#ring.plan, this.#ring.slots, [...this.#inflight.map(({ step }) => step), { ops: this.#ops, spans: [] }]);
     this.#byId.clear();
     this.#running = [];
     this.#inflight = [];
@@ -206,7 +190,8 @@ export class Scheduler {
   #send(nowMs: number, effects: SchedulerEffect[]): void {
     const ring = this.#ring;
     if (!ring) return;
-    if (this.#keep) { this.#askWhatIsHeld(this.#keep, nowMs, effects); return; }
+    const { asked } = this.#keeping;
+    if (asked) { this.#askWhatIsHeld(asked, nowMs, effects); return; }
     const { worldSize } = ring.plan;
     while (this.#inflight.length < 2 * worldSize) {
       const enough = extendReservations(this.#running, ring.slots, this.#limits.reserveAheadTokens, this.#ops, (victim) => { this.#preempt(ring, victim, nowMs); });
@@ -235,11 +220,6 @@ export class Scheduler {
     this.#ops = [];
     effects.push({ kind: "sendStep", step });
     this.#inflight.push({ stepSeq: this.#stepSeq, sentMs: nowMs, rows: [], step, opened: [] });
-  }
-
-  #hearWhatIsHeld(ring: Ring, keep: Keep, held: readonly RankHeld[]): void {
-    this.#keep = undefined;
-    for (const { slot } of keep.slots) ring.slots.settle(slot, lackingRanks(slot, held, ring.plan.worldSize), this.#ops);
   }
 
   #admit(ring: Ring, nowMs: number): void {
@@ -323,9 +303,7 @@ export class Scheduler {
     }
     this.#inflight.shift();
     this.#progressMs = nowMs;
-    // A cache that was only asked about is still the work of an earlier run, until the next step reaches it.
-    if (run !== 0) this.#runs = this.#keep ? [...this.#runs, run].slice(-runsMax) : [run];
-    if (this.#keep) this.#hearWhatIsHeld(this.#ring, this.#keep, held);
+    this.#keeping.answered(run, held, this.#ring.slots, this.#ring.plan.worldSize, this.#ops);
     for (const { sequence, slot, sample } of step.rows) {
       sequence.inflight -= 1;
       if (sample) sequence.awaiting -= 1;
