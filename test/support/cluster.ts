@@ -43,6 +43,8 @@ export interface ClusterOptions {
   readonly ownDisks?: boolean;
   /** The checkout whose dist/ runs; default: the working directory. */
   readonly root?: string;
+  /** Another checkout for one node, by index. */
+  readonly rootOf?: (index: number) => string;
   readonly readyTimeoutMs?: number;
   /** Told what happens, one line each. */
   readonly onProgress?: (line: string) => void;
@@ -72,7 +74,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const scratch = realpathSync(mkdtempSync(join(tmpdir(), "minid-cluster-")));
   const ports = await freePorts(3 * options.nodes);
   const nodes = Array.from({ length: options.nodes }, (_, index) => new ClusterNode({
-    name: `node${index + 1}`, home: join(scratch, `node${index + 1}`), root,
+    name: `node${index + 1}`, home: join(scratch, `node${index + 1}`), root: options.rootOf?.(index) ?? root,
     httpPort: ports[3 * index]!, agentPort: ports[3 * index + 1]!, workerPort: ports[3 * index + 2]!,
     settings: { ...(options.model === undefined ? {} : { model: options.model }), ...options.settings, ...options.settingsOf?.(index) },
     ...(options.ownDisks ? { modelFrom: options.model ?? join(root, "models", embeddedModel) } : {}),
