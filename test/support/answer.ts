@@ -27,11 +27,13 @@ export class AnswerFailed extends Error {
   readonly status: number;
   readonly code: string;
   readonly piecesSoFar: number;
-  constructor(message: string, status: number, code: string, piecesSoFar: number) {
+  readonly retryAfterSeconds: number | undefined;
+  constructor(message: string, status: number, code: string, piecesSoFar: number, retryAfterSeconds?: number) {
     super(message);
     this.status = status;
     this.code = code;
     this.piecesSoFar = piecesSoFar;
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 
@@ -87,7 +89,8 @@ export async function ask(url: string, model: string, question: Question, option
     });
     if (!response.ok || !response.body) {
       const { error } = await response.json() as Chunk;
-      throw new AnswerFailed(error?.message ?? "no body", response.status, error?.code ?? "", 0);
+      const retryAfter = response.headers.get("retry-after");
+      throw new AnswerFailed(error?.message ?? "no body", response.status, error?.code ?? "", 0, retryAfter === null ? undefined : Number(retryAfter));
     }
     let done = false;
     for await (const data of events(response.body)) {
