@@ -55,7 +55,7 @@ const delay = (ms: number, signal?: AbortSignal) => new Promise<void>((resolve) 
 });
 
 export async function runOverload(options: OverloadOptions): Promise<OverloadReport> {
-  const { onLine, signal, ...told } = options;
+  const { onLine, signal: _, ...told } = options;
   const cluster = await startCluster({ nodes: options.nodes, settings: { threads: 1, "queue-max": options.queueMax }, onProgress: onLine });
   try {
     const clients = new Clients(cluster, (await cluster.nodes[0]!.status()).model.id, new Random(options.seed));
