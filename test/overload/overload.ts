@@ -88,7 +88,10 @@ class Clients {
     const startedAt = performance.now();
     let tokens = 0;
     await Promise.all(Array.from({ length: closedClients }, async () => {
-      while (performance.now() - startedAt < seconds * 1_000) tokens += (await this.#ask(this.#prompt())).completionTokens;
+      while (performance.now() - startedAt < seconds * 1_000) {
+        const { completionTokens } = await this.#ask(this.#prompt());
+        tokens += completionTokens;
+      }
     }));
     return tokens / ((performance.now() - startedAt) / 1_000);
   }

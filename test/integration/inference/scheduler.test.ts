@@ -1,50 +1,23 @@
 /** The scheduler over real workers and a real engine: batching, prefix sharing and resuming change no token. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../../src/core/clock.js";
-import { silentLog } from "../../../src/core/log.js";
 import type { GenerateRequest, GeneratedToken, Generator } from "../../../src/daemon/inference/generate.js";
-import { LocalGenerator } from "../../../src/daemon/inference/local-generator.js";
 import type { Recovery } from "../../../src/daemon/inference/resume.js";
 import { ResumingGenerator } from "../../../src/daemon/inference/resuming-generator.js";
-import { RingDriver } from "../../../src/daemon/inference/ring-driver.js";
-import { type RingPlan, defaultSchedulerLimits } from "../../../src/daemon/inference/scheduler-types.js";
+import type { RingDriver } from "../../../src/daemon/inference/ring-driver.js";
 import { until } from "../../support/wait.js";
 import { WorkerProcess, epochOf, loadRing, someTokens, tiny } from "../worker/support.js";
+import { type Driven, collect, driveRing, plan, requests, vocabSize } from "./support.js";
 
 const model = tiny("llama-8bit-rope3");
-const vocabSize = 512;
-const never = new AbortController().signal;
-const plan: RingPlan = { worldSize: 1, slots: 8, kvTokensMax: 1_024, contextMax: 256, batchMax: 4, prefillChunk: 32, engineReplay: "prefill" };
-
-interface Answer { readonly tokens: readonly GeneratedToken[]; readonly cachedPromptTokens: number; readonly reason: string }
-
-async function collect(generator: Generator, request: GenerateRequest, onToken: (token: GeneratedToken) => void = () => undefined): Promise<Answer> {
-  const tokens: GeneratedToken[] = [];
-  for await (const event of generator.generate(request, never)) {
-    if (event.kind === "tokens") for (const token of event.tokens) { tokens.push(token); onToken(token); }
-    if (event.kind === "finished") return { tokens, cachedPromptTokens: event.cachedPromptTokens, reason: event.reason };
-  }
-  throw new Error("the answer did not finish");
-}
-
-/** Requests of every kind: greedy, seeded, with penalties, with logprobs; short and long prompts. */
-const requests: GenerateRequest[] = Array.from({ length: 10 }, (_, number) => ({
-  requestId: `r${number}`, modelId: "test/model", prompt: someTokens(3 + number * 9, vocabSize, number), emitted: [], maxTokens: 12 + number * 3, stopTokens: [],
-  sampling: {
-    temperature: number % 3 === 0 ? 0 : 0.9, topK: number % 4 === 1 ? 40 : 0, topP: 0.95, minP: 0, repetitionPenalty: number % 2 === 0 ? 1.15 : 1,
-    frequencyPenalty: 0.2, presencePenalty: 0.1, logitBias: new Map(number === 5 ? [[17, 3]] : []), seed: 2 ** 40 + number, topLogprobs: 2,
-  },
-}));
-
 const workers: WorkerProcess[] = [];
 const drivers: RingDriver[] = [];
 const undisturbed = new Map<string, readonly GeneratedToken[]>();
 
-function drive(worker: WorkerProcess, worldSize: number, planVersion: number, onLost: () => void = () => undefined): { driver: RingDriver; local: LocalGenerator } {
-  const driver = new RingDriver({ clock: systemClock, limits: { ...defaultSchedulerLimits, mixedPrefillTokens: 16 }, log: silentLog, onLost });
-  drivers.push(driver);
-  driver.start({ epoch: epochOf(1), planVersion, modelId: "test/model", plan: { ...plan, worldSize }, worker: worker.client });
-  return { driver, local: new LocalGenerator(driver, systemClock) };
+function drive(worker: WorkerProcess, worldSize: number, planVersion: number, onLost?: () => void): Driven {
+  const driven = driveRing(worker, worldSize, planVersion, onLost);
+  drivers.push(driven.driver);
+  return driven;
 }
 
 describe("the scheduler over real workers", () => {

@@ -1,6 +1,6 @@
 /** A ring of three stages of which some die: what the others kept is not computed again, and what comes out is what an undisturbed ring gives. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { type CacheOp, type Keep, type Sampled, type StepSpan, greedySampling } from "../../../src/core/worker-protocol.js";
+import { type CacheOp, type Fault, type Keep, type Sampled, type StepSpan, greedySampling } from "../../../src/core/worker-protocol.js";
 import { BoundaryStore } from "../../../src/worker/boundary-store.js";
 import { StageRunner } from "../../../src/worker/stage-runner.js";
 import { ToyStage, toyHiddenSize, toyVocabSize } from "./toy-stage.js";
@@ -51,11 +51,14 @@ class Ring {
     enter(0);
     if (this.size === 1) return { sampled: this.runners[0]!.whole(ops, spans), held };
     let hidden = this.runners[0]!.beginRing(this.#key, ops, spans);
+    const faults: Fault[] = [];
     for (let rank = 1; rank < this.size; rank += 1) {
       enter(rank);
-      ({ hidden } = this.runners[rank]!.pass(ops, spans, hidden, rank === this.size - 1));
+      const passed = this.runners[rank]!.pass(ops, spans, hidden, rank === this.size - 1);
+      ({ hidden } = passed);
+      faults.push(...passed.faults);
     }
-    return { sampled: this.runners[0]!.finishRing(this.#key, hidden), held };
+    return { sampled: this.runners[0]!.finishRing(this.#key, hidden, faults), held };
   }
 }
 
@@ -94,6 +97,38 @@ describe.each([1, 2, 3])("a ring of %i", (size) => {
     expect(ring.stages.map(({ rows }, rank) => rows - before[rank]!)).toEqual(ring.stages.map((_, rank) => (lost.includes(rank) ? known.length : 0)));
     const undisturbed = started(size);
     expect(decode(ring, tokens, 6)).toEqual(decode(undisturbed.ring, undisturbed.tokens, 6));
+  });
+});
+
+describe.each([1, 2, 3])("a ring of %i in which one sequence's numbers go bad", (size) => {
+  const ranks = Array.from({ length: size }, (_, rank) => rank);
+  const cases = ranks.flatMap((bad) => ranks.flatMap((dead) => [true, false].map((answered) => ({ bad, dead, answered }))));
+  const other = [2, 7, 1, 8, 2, 8, 1, 8];
+  const openOther: CacheOp = { op: "open", open: { slot: 2, sampling: greedySampling, history: other, promptLength: other.length } };
+  const first = (more: Partial<StepSpan> = {}): StepSpan => span(0, other.slice(0, 4), { slot: 2, ...more });
+  const rest = span(4, other.slice(4), { slot: 2, sample: true });
+  const expected = (() => { const ring = new Ring(size); ring.begin(); ring.step([openOther], [first()]); return ring.step([], [rest]).sampled; })();
+
+  it.each(cases)("and then is lost (bad on rank $bad, rank $dead died, the step was answered: $answered)", ({ bad, dead, answered }) => {
+    const { ring, tokens } = started(size);
+    ring.step([openOther], [first()]);
+    ring.stages[bad]!.poison = true;
+    // The toy poisons the first row of a step.
+    const { sampled } = ring.step([], [rest, span(tokens.length - 1, tokens.slice(-1), { sample: true })]);
+    ring.stages[bad]!.poison = false;
+    const undisturbed = started(size);
+    const after = decode(undisturbed.ring, undisturbed.tokens, 8);
+    expect(sampled.find(({ slot }) => slot === 2)).toMatchObject({ errorCode: "output_not_finite", error: expect.stringMatching(new RegExp(`rank ${bad}`, "u")) as string });
+    expect(sampled.find(({ slot }) => slot === 1)?.token).toBe(after[tokens.length]);
+
+    // Without an answer nobody knows of the fault: the rows before that step count, and what was handed on of it must not.
+    const good = answered ? [...tokens, after[tokens.length]!] : tokens;
+    const known = good.slice(0, -1);
+    ring.revive(dead);
+    ring.begin({ runs: [ring.run], slots: [{ slot: 1, length: known.length }, ...(answered ? [] : [{ slot: 2, length: 4 }])] });
+    ring.step([open(good), openOther], [span(0, known, { lacking: [dead] }), first(answered ? {} : { lacking: [dead] })]);
+    expect(ring.step([], [rest]).sampled).toEqual(expected);
+    expect(decode(ring, good, 8).slice(0, after.length)).toEqual(after.slice(0, good.length + 8));
   });
 });
 
