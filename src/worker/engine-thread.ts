@@ -9,9 +9,10 @@ import { parentPort, workerData } from "node:worker_threads";
 import { MinidError, toMinidError } from "../core/errors.js";
 import { InvariantViolation, invariant, unreachable } from "../core/invariant.js";
 import { openCheckpoint } from "../model/checkpoint.js";
+import { CheckedLately } from "../model/checked-lately.js";
 import { WeightChecksums } from "../model/checksums.js";
 import { stageTensors } from "../model/stage-tensors.js";
-import type { Checkpoint } from "../model/weights.js";
+import type { Checkpoint, TensorRef } from "../model/weights.js";
 import { createEngine } from "./engines/create.js";
 import type { Engine, EngineName } from "./engines/engine.js";
 import { Grammars } from "./grammars.js";
@@ -117,9 +118,7 @@ class EngineThread {
         if (this.#board.get("cancelledLoad") >= loadNumber) throw new MinidError("cancelled", "another load took the place of this one");
         this.#board.advance();
       };
-      const checksums = await WeightChecksums.open(checkpoint.directory, this.#home);
-      await checksums.check(stageTensors(checkpoint, layers, ownsText), moved);
-      await checksums.keep();
+      await this.#checkWeights(checkpoint, stageTensors(checkpoint, layers, ownsText), moved);
       const stage = await engine.load({
         checkpoint, layers, ownsText, numerics, threads, slots, contextMax, batchMax,
         onProgress: (loadedBytes, totalBytes) => {
@@ -141,6 +140,15 @@ class EngineThread {
       await checkpoint.close();
       throw error;
     }
+  }
+
+  async #checkWeights({ directory }: Checkpoint, tensors: readonly TensorRef[], onProgress: () => void): Promise<void> {
+    const lately = this.#home === undefined ? undefined : new CheckedLately(this.#home);
+    if (lately?.covers(tensors)) return;
+    const checksums = await WeightChecksums.open(directory, this.#home);
+    await checksums.check(tensors, onProgress);
+    await checksums.keep();
+    lately?.note(tensors);
   }
 
   async #unload(): Promise<void> {

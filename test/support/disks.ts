@@ -1,10 +1,11 @@
 /** Disks that fail, for a node of a test: one that is full, and one that no longer reads. */
 import { execFileSync } from "node:child_process";
-import { closeSync, copyFileSync, linkSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync, statfsSync, writeSync } from "node:fs";
+import { chmodSync, closeSync, copyFileSync, cpSync, linkSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync, statSync, statfsSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 const smallDiskBytesMax = 1 << 30;
 const chunk = Buffer.alloc(1 << 16);
+const dyingDiskMegabytes = 256;
 
 /** True where small file systems can be mounted. */
 export const canMount = process.platform === "linux" && process.getuid?.() === 0;
@@ -31,6 +32,60 @@ export function fillDisk(directory: string): () => void {
     closeSync(file);
   }
   return () => { rmSync(path, { force: true }); };
+}
+
+export function remount(directory: string, mode: "ro" | "rw"): void { execFileSync("mount", ["-o", `remount,${mode}`, directory]); }
+
+/** Puts a file system of its own under a directory that is in use: what is in it moves onto it. @param mount mounts it there. */
+export function moveOnto(directory: string, mount: (directory: string) => void): void {
+  const aside = `${directory}.moving`;
+  cpSync(directory, aside, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
+  mount(directory);
+  cpSync(aside, directory, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
+  chmodSync(directory, statSync(aside).mode);
+  rmSync(aside, { recursive: true });
+}
+
+/**
+ * A disk whose sectors can be made unreadable: ext4 in a sparse file, by a loop device. Data lies behind the middle there, so a file that is cut
+ * in front of it answers every read of data that is not in memory with EIO, while names and sizes can still be read.
+ */
+export class DyingDisk {
+  readonly #backing: string;
+  readonly #image: string;
+  readonly #directory: string;
+
+  /** @param scratch for the image, with room for what is put on the disk twice. @param directory where it is mounted, made when it is not there. */
+  constructor(scratch: string, directory: string) {
+    this.#backing = join(scratch, `disk-${process.pid}-${performance.now().toFixed(0)}`);
+    this.#image = join(this.#backing, "image");
+    this.#directory = directory;
+    mkdirSync(this.#backing, { recursive: true });
+    mkdirSync(directory, { recursive: true });
+    execFileSync("truncate", ["-s", `${dyingDiskMegabytes}M`, this.#image]);
+    execFileSync("mkfs.ext4", ["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=0", this.#image]);
+    execFileSync("mount", ["-o", "loop,errors=continue", this.#image, directory]);
+  }
+
+  /** From now on. What was read of it before is forgotten. */
+  fail(): void {
+    execFileSync("sync", ["-f", this.#directory]);
+    execFileSync("cp", ["--sparse=always", this.#image, `${this.#image}.sound`]);
+    for (const entry of readdirSync(this.#directory, { recursive: true, withFileTypes: true })) if (entry.isFile()) execFileSync("dd", [`if=${join(entry.parentPath, entry.name)}`, "iflag=nocache", "count=0", "status=none"]);
+    execFileSync("truncate", ["-s", `${Math.floor(dyingDiskMegabytes * 0.4)}M`, this.#image]);
+  }
+
+  /** Every sector as it was. */
+  heal(): void {
+    execFileSync("truncate", ["-s", `${dyingDiskMegabytes}M`, this.#image]);
+    execFileSync("dd", [`if=${this.#image}.sound`, `of=${this.#image}`, "conv=notrunc,sparse", "bs=1M", "status=none"]);
+    rmSync(`${this.#image}.sound`);
+  }
+
+  remove(): void {
+    unmountSmallDisk(this.#directory);
+    rmSync(this.#backing, { recursive: true, force: true });
+  }
 }
 
 /** The model's files under another directory, sharing their bytes where the file system can. */

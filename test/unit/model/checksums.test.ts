@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openCheckpoint } from "../../../src/model/checkpoint.js";
+import { CheckedLately } from "../../../src/model/checked-lately.js";
 import { WeightChecksums, checksumsName } from "../../../src/model/checksums.js";
 import { readSafetensorsHeader } from "../../../src/model/safetensors.js";
 import { allTensors, stageTensors } from "../../../src/model/stage-tensors.js";
@@ -107,5 +108,41 @@ describe("the checksums of a model's weights", () => {
 
   it("end when the one who waits for them says so", async () => {
     await expect((await WeightChecksums.open(model, home)).check(tensors, () => { throw new Error("enough"); })).rejects.toThrow("enough");
+  });
+});
+
+describe("what was checked lately", () => {
+  const now = 1_800_000_000_000;
+
+  it("need not be checked again for an hour, by any process of the home", async () => {
+    const [front, back] = [stageTensors(checkpoint, { first: 0, end: 2 }, true), stageTensors(checkpoint, { first: 2, end: checkpoint.layers.length }, false)];
+    expect(new CheckedLately(home, () => now).covers(front)).toBe(false);
+    new CheckedLately(home, () => now).note(front);
+    expect(new CheckedLately(home, () => now + 1_000).covers(front)).toBe(true);
+    expect(new CheckedLately(home, () => now + 1_000).covers(front.slice(0, 3))).toBe(true);
+    // Not what was not read, not for ever, not with a clock that went back.
+    expect(new CheckedLately(home, () => now + 1_000).covers([...front, ...back])).toBe(false);
+    expect(new CheckedLately(home, () => now + 3_600_001).covers(front)).toBe(false);
+    expect(new CheckedLately(home, () => now - 1).covers(front)).toBe(false);
+    expect(new CheckedLately(join(home, "another"), () => now).covers(front)).toBe(false);
+  });
+
+  it("is forgotten when the file is written, even with its times put back, and when the note is damaged", async () => {
+    const lately = new CheckedLately(home, () => now);
+    lately.note(tensors);
+    expect(lately.covers(tensors)).toBe(true);
+    await flipBit(tensors[0]!);
+    expect(lately.covers(tensors)).toBe(false);
+    lately.note(tensors);
+    expect(lately.covers(tensors)).toBe(true);
+    await writeFile(join(home, "run", "weights-checked.json"), "{]");
+    expect(lately.covers(tensors)).toBe(false);
+  });
+
+  it("does not stand in the way where it cannot be noted", async () => {
+    await writeFile(join(home, "run"), "in the way");
+    const lately = new CheckedLately(home);
+    lately.note(tensors);
+    expect(lately.covers(tensors)).toBe(false);
   });
 });
