@@ -42,7 +42,12 @@ export async function installPackage(): Promise<Installed> {
   const hub = await Hub.start(hubDefaultModelId, join(process.cwd(), "models", "SmolLM2-135M-Instruct-8bit"));
   return {
     scratch, prefix, directory, hub,
-    minid: async (...args) => (await run(join(prefix, "bin", "minid"), args, { cwd: directory, env: bare(prefix, scratch), maxBuffer: 16 << 20 })).stdout,
+    minid: async (...args) => {
+      const running = run(join(prefix, "bin", "minid"), args, { cwd: directory, env: bare(prefix, scratch), maxBuffer: 16 << 20 });
+      // `minid chat` reads what is piped into it to the end.
+      running.child.stdin?.end();
+      return (await running).stdout;
+    },
     remove: async () => { await hub.stop(); rmSync(scratch, { recursive: true, force: true }); },
   };
 }

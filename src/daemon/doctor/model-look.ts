@@ -23,6 +23,8 @@ export async function lookAtModels(names: readonly string[], home: string, { dee
   let digests: Readonly<Record<string, string>> = {};
   let id = names[0] ?? "";
   for (const name of new Set(names)) {
+    // The plan's id for what is configured: the node loads that, and no other model of the same id.
+    if (name !== names[0] && name === id) continue;
     const place = await resolveModel(name, home).catch((error: unknown) => toMinidError(error));
     if (place instanceof Error) return { look: { id: name, problem: { code: "model_missing", text: place.message } }, digests };
     if (name === names[0]) ({ id } = place);

@@ -56,7 +56,7 @@ class Ward {
   static async open(): Promise<Ward> {
     const scratch = realpathSync(mkdtempSync(join(tmpdir(), "minid-ward-")));
     const models = join(scratch, "models", "SmolLM2-135M-Instruct-8bit");
-    const lan = await createLan(4, { settings: { threads: 1, "worker-standby": false, "context-max": 512 }, settingsOf: (index) => (index === 1 ? { model: models } : {}) });
+    const lan = await createLan(4, { settings: { threads: 1, "worker-standby": false, "context-max": 4_096 }, settingsOf: (index) => (index === 1 ? { model: models } : {}) });
     const ward = new Ward(lan, scratch);
     try { await ward.#prepare(); } catch (error) { await ward.close(); throw error; }
     return ward;
@@ -107,8 +107,8 @@ class Ward {
 
   async close(): Promise<void> {
     for (const node of this.nodes) await node.stop();
-    await this.lan.remove();
     for (const place of [join(this.node(2).home, "logs"), this.node(3).home]) try { execFileSync("umount", ["-l", place], { stdio: "ignore" }); } catch { /* it was never mounted */ }
+    await this.lan.remove();
     if (process.env["MINID_KEEP"] === undefined) rmSync(this.scratch, { recursive: true, force: true });
   }
 }
