@@ -13,6 +13,8 @@ interface MeasureRequest { readonly payload: Buffer }
 const examineTimeoutMs = 25_000;
 /** Until the connection stands: a machine that drops packets, or a halted agent, never gets there. */
 const connectTimeoutMs = 6_000;
+/** A machine that is so busy that it is looked at for that must not lose the connection over it, as a heartbeat's would. */
+const keepaliveTimeoutMs = 10_000;
 /** Reading a model of many gigabytes from a slow disk. */
 const deepTimeoutMs = 600_000;
 const measureTimeoutMs = 8_000;
@@ -41,7 +43,7 @@ export interface Colleague {
 /** @param address a gRPC target of that member's agent. */
 export function colleague(address: string, nodeId: string, transport: Transport): Colleague {
   const Client = agentServices().Agent;
-  const client = new Client(address, transport.channelCredentials(), { ...transport.channelOptions(peerName(nodeId)), "grpc.use_local_subchannel_pool": 1 }) as grpc.Client as DoctorClient;
+  const client = new Client(address, transport.channelCredentials(), { ...transport.channelOptions(peerName(nodeId)), "grpc.use_local_subchannel_pool": 1, "grpc.keepalive_timeout_ms": keepaliveTimeoutMs }) as grpc.Client as DoctorClient;
   const measureOnce = (): Promise<number> => new Promise((resolve, reject) => {
     const startedAt = performance.now();
     client.measure({ payload: Buffer.alloc(measureBytes) }, { deadline: Date.now() + measureTimeoutMs }, (error) => {
