@@ -10,10 +10,12 @@ import { bits, feed, loadPipeline, loadStage, openTiny, sequenceOf, smolDirector
 
 const length = 30;
 const longLength = 131;
-const cuts = 50;
 const random = sequenceOf(7);
+/** Of the mode that is served; a slice of them of the other, or all with MINID_LONG=1. */
+const whole = { cuts: 50, chunks: [2, 3, 7, 16], longChunks: [127, 128, 129], sizes: [2, 3, 4, 5, 6, 7, 8] };
+const slice = process.env["MINID_LONG"] === "1" ? whole : { cuts: 15, chunks: [2, 16], longChunks: [129], sizes: [3, 8] };
 
-describe.each(["fast", "precise"] as const)("%s", (numerics) => {
+describe.each([{ numerics: "fast", ...whole }, { numerics: "precise", ...slice }] as const)("$numerics", ({ numerics, cuts, chunks, longChunks, sizes }) => {
   let checkpoint: Checkpoint;
   let stage: Stage;
   let tokens: number[];
@@ -53,12 +55,12 @@ describe.each(["fast", "precise"] as const)("%s", (numerics) => {
   });
 
   it("a prompt in chunks of 2 to 128 equals one decoded token by token", () => {
-    for (const chunk of [2, 3, 7, 16]) {
+    for (const chunk of chunks) {
       stage.drop(1);
       expect(logitBits(stage, feed([stage], 1, tokens.slice(0, length), [chunk]))).toEqual(decoded);
     }
     const long = feed([stage], 2, tokens, [64]);
-    for (const chunk of [127, 128, 129]) {
+    for (const chunk of longChunks) {
       stage.drop(3);
       expect(bits(feed([stage], 3, tokens, [chunk])) === bits(long), `chunks of ${chunk}`).toBe(true);
     }
@@ -66,7 +68,7 @@ describe.each(["fast", "precise"] as const)("%s", (numerics) => {
   });
 
   it("a sequence among one to seven strangers equals the sequence alone", () => {
-    for (const size of [2, 3, 4, 5, 6, 7, 8]) {
+    for (const size of sizes) {
       const position = length - 3;
       const place = random(size);
       for (let slot = 0; slot < size; slot += 1) {
