@@ -17,8 +17,8 @@ const bottom = 0;
 /** States kept before everything is forgotten: about 1 KB each. */
 const statesMax = 20_000;
 
-/** Stacks looked at for the tokens of one place in the text. */
-const workMax = 3_000_000;
+/** Stacks looked at for the tokens of one place in the text: 50 times what random schemas ask for, and about a second of rank 0's time. */
+const workMax = 200_000;
 
 interface Cell { readonly expr: Expr; readonly rest: number }
 interface State { readonly cells: readonly number[]; readonly accepts: boolean; readonly next: Int32Array }
