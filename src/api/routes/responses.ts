@@ -7,6 +7,7 @@ import { chatSteps } from "../chat-steps.js";
 import type { RouteContext } from "../deps.js";
 import { respondStream, respondWhole, type Run } from "../generation.js";
 import { requireModel } from "../models.js";
+import { principalOf } from "../principal.js";
 import { type AnswerFrame, openFrame } from "../reattach/frame.js";
 import { inputMessages, responsesWish } from "../responses/conversation.js";
 import { type ResponseHead, responseObject } from "../responses/object.js";
@@ -24,13 +25,14 @@ export function responsesRoutes(server: FastifyInstance, context: RouteContext):
     const body = validate(responsesRequestSchema, request.body);
     const model = requireModel(context.models, body.model);
     const frame = await openFrame(context, endpoint, request, reply);
-    const before = earlier(store, body, frame);
+    const owner = principalOf(request);
+    const before = earlier(store, owner, body, frame);
     const id = frame.identity.newId("resp_");
     const job = chatJob(model, responsesWish(body, before), id, frame.identity);
     const begun = frame.begin(model.fingerprint, before.length > 0 ? JSON.stringify(before) : undefined);
     const head: ResponseHead = { id, createdAt: begun.created, model: model.id };
     const keep = (response: object, answer: ChatMessage) => {
-      if (body.store !== false) store.put(head.id, { response, messages: [...before, ...inputMessages(body.input), answer] });
+      if (body.store !== false) store.put(head.id, owner, { response, messages: [...before, ...inputMessages(body.input), answer] });
       return response;
     };
     const call = { endpoint, request, reply, frame, chain: frame.chain(id, begun) };
@@ -47,11 +49,11 @@ export function responsesRoutes(server: FastifyInstance, context: RouteContext):
     }, (error) => ({ event: "error", data: numbered({ type: "error", code: error.code, message: error.message, param: error.param ?? null }) }));
   });
 
-  server.get<{ Params: { id: string } }>(`${endpoint}/:id`, (request) => requireStored(store, request.params.id, "response_id").response);
+  server.get<{ Params: { id: string } }>(`${endpoint}/:id`, (request) => requireStored(store, principalOf(request), request.params.id, "response_id").response);
   server.delete<{ Params: { id: string } }>(`${endpoint}/:id`, (request) => {
     const { id } = request.params;
-    requireStored(store, id, "response_id");
-    store.delete(id);
+    requireStored(store, principalOf(request), id, "response_id");
+    store.delete(id, principalOf(request));
     return { id, object: "response.deleted", deleted: true };
   });
 }
@@ -87,14 +89,14 @@ async function answered(run: Run, { job, head, body, emit, keep, newId }: Work):
 }
 
 /** The conversation that the request goes on with: what this node stores, or what came with an answer that was begun elsewhere. */
-function earlier(store: ResponseStore, { previous_response_id: previous }: ResponsesRequest, { knownContext }: AnswerFrame): readonly ChatMessage[] {
+function earlier(store: ResponseStore, owner: string, { previous_response_id: previous }: ResponsesRequest, { knownContext }: AnswerFrame): readonly ChatMessage[] {
   if (!previous) return [];
-  if (knownContext !== undefined && !store.get(previous)) return JSON.parse(knownContext) as ChatMessage[];
-  return requireStored(store, previous, "previous_response_id").messages;
+  if (knownContext !== undefined && !store.get(previous, owner)) return JSON.parse(knownContext) as ChatMessage[];
+  return requireStored(store, owner, previous, "previous_response_id").messages;
 }
 
-function requireStored(store: ResponseStore, id: string, param: string) {
-  const stored = store.get(id);
+function requireStored(store: ResponseStore, owner: string, id: string, param: string) {
+  const stored = store.get(id, owner);
   if (stored) return stored;
   throw new MinidError("not_found", `There is no response '${id.slice(0, 100)}' in this node's memory. Send the conversation itself.`, { param });
 }

@@ -109,7 +109,7 @@ describe("POST /v1/responses", () => {
 describe("ResponseStore", () => {
   it("keeps a bounded number, the newest", () => {
     const store = new ResponseStore();
-    for (let index = 0; index < 1_100; index += 1) store.put(`r${index}`, { response: {}, messages: [] });
-    expect([store.get("r0"), store.get("r99"), store.get("r100"), store.get("r1099")].map((stored) => stored !== undefined)).toEqual([false, false, true, true]);
+    for (let index = 0; index < 1_100; index += 1) store.put(`r${index}`, "", { response: {}, messages: [] });
+    expect([store.get("r0", ""), store.get("r99", ""), store.get("r100", ""), store.get("r1099", "")].map((stored) => stored !== undefined)).toEqual([false, false, true, true]);
   });
 });

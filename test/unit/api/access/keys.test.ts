@@ -54,6 +54,18 @@ describe("a caller from another machine", () => {
     for (const url of ["/v1/models", "/distributed/status", "/metrics", "/nothing/here"]) expectError(await ask(url), 401, "invalid_api_key", null);
   });
 
+  it("finds no response that was stored for another key, by whatever way it asks", async () => {
+    const server = door();
+    const { key: other } = await createKey(home, { name: "other", scopes: ["inference"] });
+    const respond = (key: string, body: object) => ask("/v1/responses", { method: "POST", server, key, body: { model: modelId, input: "Hi", max_output_tokens: 2, ...body } });
+    const { id } = (await respond(keyOf.inference, {})).json() as { id: string };
+    expect((await respond(keyOf.inference, { previous_response_id: id })).status).toBe(200);
+    expectError(await respond(other, { previous_response_id: id }), 404, "not_found", "previous_response_id");
+    expectError(await ask(`/v1/responses/${id}`, { server, key: other }), 404, "not_found", "response_id");
+    expect((await server.inject({ method: "DELETE", url: `/v1/responses/${id}`, remoteAddress: away, headers: { authorization: `Bearer ${other}` } })).statusCode).toBe(404);
+    expect((await ask(`/v1/responses/${id}`, { server, key: keyOf.inference })).status).toBe(200);
+  });
+
   it("is refused in Anthropic's shape on /v1/messages", async () => {
     const refused = await ask("/v1/messages", { method: "POST", body: { model: modelId, max_tokens: 1, messages: [] } });
     expect([refused.status, refused.json()]).toMatchObject([401, { type: "error", error: { type: "authentication_error", code: "invalid_api_key" } }]);
