@@ -43,6 +43,8 @@ export function knownError(thrown: unknown): MinidError | undefined {
       return new MinidError("invalid_json", "The request body is not valid JSON.");
     case "FST_ERR_CTP_INVALID_CONTENT_LENGTH":
       return new MinidError("malformed_request", "The request body does not have the length that Content-Length announces.");
+    // A request target that is no path: `GET here HTTP/1.1`.
+    case "FST_ERR_NOT_FOUND":
     case "FST_ERR_BAD_URL":
     case "FST_ERR_MAX_PARAM_LENGTH":
       return new MinidError("malformed_request", "The address of the request cannot be decoded.");

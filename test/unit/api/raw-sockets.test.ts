@@ -86,6 +86,16 @@ describe("a request whose end is ambiguous", () => {
     expect(seen.every((status) => status >= 400 && status < 500), received.text).toBe(true);
   });
 
+  it("whose target is no path is refused, and is no bug of ours", async () => {
+    for (const target of ["here", "v1/models"]) {
+      const { socket, received } = await dial(await start());
+      socket.write(`GET ${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+      await until(() => expect(statuses(received.text)).toHaveLength(1));
+      expect(statuses(received.text)[0], target).toBe(400);
+      expect(received.text).not.toContain("internal_error");
+    }
+  });
+
   it("leaves an unambiguous one alone: a chunked body and a second request behind it", async () => {
     const port = await start();
     const { socket, received } = await dial(port);
