@@ -91,6 +91,11 @@ export const conditionEntries = {
     meaning: "It takes no new work and hands its layers over.",
     remedy: "`minid drain --off` takes it in again.",
   },
+  home_not_written: {
+    title: "state that reaches the disk",
+    meaning: "This machine's leadership terms cannot be written, and what hangs on them is not said before they are: it takes part in no election. What runs goes on.",
+    remedy: "Free space where the home is, or make it writable again: it is tried every second.",
+  },
   mixed_engines: {
     title: "one kind of engine and processor",
     meaning: "An answer resumed after a fault goes on from exactly the tokens already sent, but not bit for bit as it would have.",

@@ -122,7 +122,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       view: clusterDriver.view(), version, modelId: place.id, numerics: config.numerics,
       localWorker: supervisor.lastReply(),
       scheduler: control.leadership().kind === "leads" ? ringDriver.snapshot() : undefined,
-      localConditions: introducer.conditions(aliveMembers(clusterDriver.view(), clock.now())),
+      localConditions: [...clusterDriver.conditions(), ...introducer.conditions(aliveMembers(clusterDriver.view(), clock.now()))],
       telemetry: telemetry.view(),
     });
     const telemetry = new Telemetry({

@@ -135,7 +135,7 @@ export function buildStatus(inputs: StatusInputs): StatusSnapshot {
     node: { device_id: self?.facts?.deviceId ?? nameOf(view.identity.nodeId), node_id: view.identity.nodeId, version: inputs.version, incarnation: view.incarnation },
     cluster: { id: view.identity.clusterId, name: view.identity.clusterName },
     ready: view.ready,
-    reasons: view.notReady.map((message) => ({ code: reasonCode(view), message })),
+    reasons: reasonsOf(inputs),
     role: view.role,
     leader: view.leader === undefined ? null : { device_id: nameOf(view.leader), node_id: view.leader },
     epoch: view.epoch ? { counter: view.epoch.counter, node_id: view.epoch.nodeId } : null,
@@ -150,6 +150,13 @@ export function buildStatus(inputs: StatusInputs): StatusSnapshot {
     live: liveStatus(view.leader, devices, inputs.telemetry),
     events: inputs.telemetry.events,
   };
+}
+
+/** What is wrong with this machine itself comes first: the rest may follow from it. */
+function reasonsOf({ view, localConditions }: StatusInputs): StatusSnapshot["reasons"] {
+  if (view.notReady.length === 0) return [];
+  const own = localConditions.filter(({ severity }) => severity === "error").map(({ code, message }) => ({ code, message }));
+  return [...own, ...view.notReady.map((message) => ({ code: reasonCode(view), message }))];
 }
 
 /** The most telling of the error conditions, else that the ring is not there yet. */

@@ -34,7 +34,12 @@ export function fillDisk(directory: string): () => void {
   return () => { rmSync(path, { force: true }); };
 }
 
-export function remount(directory: string, mode: "ro" | "rw"): void { execFileSync("mount", ["-o", `remount,${mode}`, directory]); }
+/** Whoever opens a file there from now on finds a read-only file system; what is open stays so. @returns undoes it. */
+export function readOnly(directory: string): () => void {
+  execFileSync("mount", ["--bind", directory, directory]);
+  execFileSync("mount", ["-o", "remount,ro,bind", directory]);
+  return () => { unmountSmallDisk(directory); };
+}
 
 /** Puts a file system of its own under a directory that is in use: what is in it moves onto it. @param mount mounts it there. */
 export function moveOnto(directory: string, mount: (directory: string) => void): void {
@@ -47,8 +52,8 @@ export function moveOnto(directory: string, mount: (directory: string) => void):
 }
 
 /**
- * A disk whose sectors can be made unreadable: ext4 in a sparse file, by a loop device. Data lies behind the middle there, so a file that is cut
- * in front of it answers every read of data that is not in memory with EIO, while names and sizes can still be read.
+ * A disk whose sectors can be made unreadable: ext4 in a sparse file, by a loop device. The file is cut in front of the first byte of anybody's
+ * data: every read of data that is not in memory is answered with EIO, while names and sizes can still be read.
  */
 export class DyingDisk {
   readonly #backing: string;
@@ -71,8 +76,10 @@ export class DyingDisk {
   fail(): void {
     execFileSync("sync", ["-f", this.#directory]);
     execFileSync("cp", ["--sparse=always", this.#image, `${this.#image}.sound`]);
-    for (const entry of readdirSync(this.#directory, { recursive: true, withFileTypes: true })) if (entry.isFile()) execFileSync("dd", [`if=${join(entry.parentPath, entry.name)}`, "iflag=nocache", "count=0", "status=none"]);
-    execFileSync("truncate", ["-s", `${Math.floor(dyingDiskMegabytes * 0.4)}M`, this.#image]);
+    const files = readdirSync(this.#directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+    const first = Math.min(...files.map(firstByte));
+    for (const file of files) execFileSync("dd", [`if=${file}`, "iflag=nocache", "count=0", "status=none"]);
+    execFileSync("truncate", ["-s", String(first), this.#image]);
   }
 
   /** Every sector as it was. */
@@ -86,6 +93,14 @@ export class DyingDisk {
     unmountSmallDisk(this.#directory);
     rmSync(this.#backing, { recursive: true, force: true });
   }
+}
+
+/** Where on its disk a file begins; Infinity for an empty one. */
+function firstByte(file: string): number {
+  const said = execFileSync("filefrag", ["-v", file], { encoding: "utf8" });
+  const blockBytes = Number(/blocks? of (\d+) bytes/u.exec(said)?.[1]);
+  const blocks = [...said.matchAll(/^\s*\d+:\s*\d+\.\.\s*\d+:\s*(\d+)\.\./gmu)].map(([, block]) => Number(block));
+  return blocks.length === 0 ? Infinity : Math.min(...blocks) * blockBytes;
 }
 
 /** The model's files under another directory, sharing their bytes where the file system can. */

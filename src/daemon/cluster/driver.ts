@@ -11,9 +11,12 @@ import type { Clock } from "../../core/clock.js";
 import { Timers, sleep } from "../../core/clock.js";
 import { readDurable, writeDurable } from "../../core/durable-file.js";
 import { nodeId } from "../../core/ids.js";
+import { conditionEntries } from "../../checks/conditions.js";
+import { toMinidError } from "../../core/errors.js";
 import type { Log } from "../../core/log.js";
 import type { ClusterEffect, ClusterInput, ClusterMachine, ClusterView, DurableRecord } from "./contract.js";
 import type { PeerLinks } from "./links.js";
+import type { ConditionStatus } from "../status.js";
 
 const PERSIST_RETRY_MS = 1_000;
 
@@ -56,6 +59,8 @@ export class ClusterDriver {
   #pending: { ids: number[]; record: DurableRecord } | undefined;
   #writing: Promise<void> | undefined;
   #stopped = false;
+  /** Why the latest record is not on the disk; empty: it is. */
+  #unwritten = "";
 
   constructor(deps: ClusterDriverDeps) {
     this.#deps = deps;
@@ -86,6 +91,12 @@ export class ClusterDriver {
     if (changed) this.#deps.onChange();
   }
 
+  /** What the core cannot know. */
+  conditions(): readonly ConditionStatus[] {
+    const { remedy } = conditionEntries.home_not_written;
+    return this.#unwritten === "" ? [] : [{ code: "home_not_written", severity: "error", message: this.#unwritten, remedy }];
+  }
+
   view(): ClusterView { return this.#deps.core.view(this.#deps.clock.now()); }
 
   /** Says goodbye and waits for the last record. */
@@ -110,6 +121,12 @@ export class ClusterDriver {
     this.#writing ??= this.#write().finally(() => { this.#writing = undefined; });
   }
 
+  #tell(unwritten: string): void {
+    if (unwritten === this.#unwritten) return;
+    this.#unwritten = unwritten;
+    this.#deps.onChange();
+  }
+
   async #write(): Promise<void> {
     while (this.#pending) {
       const { ids, record } = this.#pending;
@@ -117,6 +134,7 @@ export class ClusterDriver {
       try {
         await writeDurable(recordFile(this.#deps.home), record);
       } catch (error) {
+        this.#tell(toMinidError(error).message);
         this.#deps.log.error({ error: String(error) }, "the cluster record could not be written; nothing is announced until it is");
         const newer = this.#pending as { ids: number[]; record: DurableRecord } | undefined;
         this.#pending = { ids: [...ids, ...(newer?.ids ?? [])], record: newer?.record ?? record };
@@ -124,6 +142,7 @@ export class ClusterDriver {
         await sleep(PERSIST_RETRY_MS);
         continue;
       }
+      this.#tell("");
       for (const confirmed of ids) this.input({ kind: "persisted", id: confirmed });
     }
   }
