@@ -1,6 +1,7 @@
 /**
  * The package as a stranger gets it: packed, installed globally into an empty prefix far from the checkout, with a model hub on the
  * loopback in place of the world's. `npm run test:package`; `boot.ts` puts the same prefix into a Debian that boots.
+ * MINID_PREFIX=DIR: an earlier installation, of the same package, instead of a new one.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -30,15 +31,10 @@ export async function installPackage(): Promise<Installed> {
   const scratch = mkdtempSync(join(tmpdir(), "minid-package-"));
   // Open to every user, as a global prefix is: the service's own user has to read it.
   chmodSync(scratch, 0o755);
-  const [prefix, directory] = [join(scratch, "prefix"), join(scratch, "empty")];
-  for (const path of [prefix, directory]) mkdirSync(path);
-  const [packed] = JSON.parse(execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", scratch], { encoding: "utf8", maxBuffer: 64 << 20 })) as [{ filename: string; size: number; files: { path: string }[] }];
-  const names = packed.files.map((file) => file.path);
-  const unwanted = names.filter((name) => /^(?:test|src|models|bench)\/|\.map$|\.test\.(?:js|ts)$/u.test(name));
-  if (unwanted.length > 0) throw new Error(`the package holds what it should not: ${unwanted.slice(0, 5).join(", ")}`);
-  console.log(`packed ${names.length} files, ${(packed.size / 1e6).toFixed(2)} MB`);
-  // Install scripts would fetch node-mlx's and CUDA's binaries from elsewhere; nothing of it is needed on Linux.
-  execFileSync("npm", ["install", "--global", "--prefix", prefix, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error", join(scratch, packed.filename)], { cwd: directory, stdio: "inherit" });
+  const given = process.env["MINID_PREFIX"];
+  const [prefix, directory] = [given ?? join(scratch, "prefix"), join(scratch, "empty")];
+  mkdirSync(directory);
+  if (given === undefined) install(scratch, prefix, directory);
   const hub = await Hub.start(hubDefaultModelId, join(process.cwd(), "models", "SmolLM2-135M-Instruct-8bit"));
   return {
     scratch, prefix, directory, hub,
@@ -50,6 +46,17 @@ export async function installPackage(): Promise<Installed> {
     },
     remove: async () => { await hub.stop(); rmSync(scratch, { recursive: true, force: true }); },
   };
+}
+
+function install(scratch: string, prefix: string, directory: string): void {
+  mkdirSync(prefix);
+  const [packed] = JSON.parse(execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", scratch], { encoding: "utf8", maxBuffer: 64 << 20 })) as [{ filename: string; size: number; files: { path: string }[] }];
+  const names = packed.files.map((file) => file.path);
+  const unwanted = names.filter((name) => /^(?:test|src|models|bench)\/|\.map$|\.test\.(?:js|ts)$/u.test(name));
+  if (unwanted.length > 0) throw new Error(`the package holds what it should not: ${unwanted.slice(0, 5).join(", ")}`);
+  console.log(`packed ${names.length} files, ${(packed.size / 1e6).toFixed(2)} MB`);
+  // Install scripts would fetch node-mlx's and CUDA's binaries from elsewhere; nothing of it is needed on Linux.
+  execFileSync("npm", ["install", "--global", "--prefix", prefix, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error", join(scratch, packed.filename)], { cwd: directory, stdio: "inherit" });
 }
 
 /** Nothing of this checkout's environment: no npm settings, no other home. */

@@ -125,7 +125,8 @@ describe.skipIf(why !== undefined)("minid doctor, asked on the first of three ma
 
   it("finds nothing wrong with a healthy cluster", async () => {
     await ward.book.healthy(ward.at(1));
-    expect((await doctor(ward.at(1))).examination.machines.map(({ reported }) => reported)).toEqual([true, true, true]);
+    // A machine that is too busy to report in time is asked again.
+    await until("three reports", async () => (await doctor(ward.at(1))).examination.machines.filter(({ reported }) => reported).length === 3, patienceMs);
   }, 300_000);
 
   it("names what is wrong with another machine's files", async () => {
