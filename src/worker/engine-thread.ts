@@ -14,7 +14,7 @@ import { WeightChecksums } from "../model/checksums.js";
 import { stageTensors } from "../model/stage-tensors.js";
 import type { Checkpoint, TensorRef } from "../model/weights.js";
 import { createEngine } from "./engines/create.js";
-import type { Engine, EngineName } from "./engines/engine.js";
+import type { Engine, EngineName, Stage } from "./engines/engine.js";
 import { Grammars } from "./grammars.js";
 import { ProgressBoard } from "./progress-board.js";
 import { StageRunner } from "./stage-runner.js";
@@ -108,6 +108,7 @@ class EngineThread {
     await this.#unload();
     const engine = await this.#engine(options.engine);
     const checkpoint = await openCheckpoint(options.modelDir);
+    let stage: Stage | undefined;
     try {
       const { spec } = checkpoint;
       const layers = { first: options.layerFirst, end: options.layerEnd };
@@ -119,7 +120,7 @@ class EngineThread {
         this.#board.advance();
       };
       await this.#checkWeights(checkpoint, stageTensors(checkpoint, layers, ownsText), moved);
-      const stage = await engine.load({
+      stage = await engine.load({
         checkpoint, layers, ownsText, numerics, threads, slots, contextMax, batchMax,
         onProgress: (loadedBytes, totalBytes) => {
           this.#board.set("bytesLoaded", loadedBytes);
@@ -137,6 +138,7 @@ class EngineThread {
       this.#reportMemory();
       return { hiddenSize: spec.hiddenSize, contextMax, engine: engine.description, replay: engine.replay };
     } catch (error) {
+      stage?.dispose();
       await checkpoint.close();
       throw error;
     }

@@ -39,17 +39,28 @@ async function loadStage(api: OrtApi, options: StageOptions, engineOptions: Onnx
   }
   const capacity = contextMax + 1;
   const table = new WeightTable(api, new WeightFiles(api.libc));
-  const weights = await loadStageWeights(table, options, capacity, engineOptions.onRequantized ?? (() => {}));
-  const kv = new KvCache(api, { layers: layers.end - layers.first, heads: spec.kvHeadCount, headDim: spec.headDim, capacity }, slots + 1);
-  const sessions = new SessionPool(api, table, weights, threads);
-  const stage = new OnnxStage({
-    api, spec, table, kv, sessions, contextMax, batchMax, loneRows: loneRows(weights),
-    layerCount: layers.end - layers.first,
-    spareSlot: slots,
-    embedding: ownsText ? checkpoint.embedding : undefined,
-  });
-  stage.prepare(() => { options.onProgress?.(weights.totalBytes, weights.totalBytes); });
-  return stage;
+  // No garbage collector knows of this memory. In the order in which it is given back when the load ends early: another one took its place, a file is damaged.
+  const held: { dispose: () => void }[] = [table];
+  try {
+    const weights = await loadStageWeights(table, options, capacity, engineOptions.onRequantized ?? (() => {}));
+    const kv = new KvCache(api, { layers: layers.end - layers.first, heads: spec.kvHeadCount, headDim: spec.headDim, capacity }, slots + 1);
+    held.unshift(kv);
+    const sessions = new SessionPool(api, table, weights, threads);
+    held.unshift(sessions);
+    const stage = new OnnxStage({
+      api, spec, table, kv, sessions, contextMax, batchMax, loneRows: loneRows(weights),
+      layerCount: layers.end - layers.first,
+      spareSlot: slots,
+      embedding: ownsText ? checkpoint.embedding : undefined,
+    });
+    held.splice(0, held.length, stage);
+    stage.prepare(() => { options.onProgress?.(weights.totalBytes, weights.totalBytes); });
+    return stage;
+  } catch (error) {
+    for (const resource of held) resource.dispose();
+    api.libc.trim();
+    throw error;
+  }
 }
 
 /**

@@ -1,7 +1,12 @@
 /** Slots: what they hold, what they cost, and that a stage leaves nothing behind. */
-import { expect, it } from "vitest";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it, vi } from "vitest";
+import { openCheckpoint } from "../../../../../src/model/checkpoint.js";
 import { MinidError } from "../../../../../src/core/errors.js";
-import { bits, feed, loadStage, openTiny } from "./stages.js";
+import { createOnnxEngine } from "../../../../../src/worker/engines/onnx/engine.js";
+import { bits, feed, loadStage, openTiny, smolDirectory } from "./stages.js";
 
 const tokens = Array.from({ length: 60 }, (_, at) => (at * 31) % 500);
 
@@ -102,3 +107,31 @@ it("stages that are loaded and disposed of leave memory where it was", async () 
   expect(process.memoryUsage().rss - plateau).toBeLessThan(25e6);
   await checkpoint.close();
 });
+
+it("loads that are given up leave neither memory nor files behind, at whatever point they are", async () => {
+  const checkpoint = await openCheckpoint(smolDirectory);
+  const layers = { first: 0, end: checkpoint.spec.layerCount };
+  const engine = createOnnxEngine();
+  /** @returns how often progress was told until the load was given up at the `nth` time, or ended. */
+  const giveUpAt = async (nth: number): Promise<number> => {
+    let told = 0;
+    const load = engine.load({ checkpoint, layers, ownsText: true, numerics: "fast", threads: 1, slots: 4, contextMax: 200, batchMax: 2, onProgress: () => {
+      told += 1;
+      if (told === nth) throw new MinidError("cancelled", "another load took the place of this one");
+    } });
+    await load.then((stage) => { stage.dispose(); }, (error: unknown) => { expect(error).toMatchObject({ code: "cancelled" }); });
+    return told;
+  };
+  const scratch = mkdtempSync(join(tmpdir(), "minid-given-up-"));
+  vi.stubEnv("TMPDIR", scratch);
+  const steps = await giveUpAt(Infinity);
+  for (const share of [0.3, 0.6, 0.9, 1]) await giveUpAt(Math.floor(steps * share));
+  const plateau = process.memoryUsage().rss;
+  for (let time = 0; time < 6; time += 1) for (const share of [0.5, 0.9, 1]) await giveUpAt(Math.floor(steps * share));
+  // Of 18 loads kept each would be 70 to 150 MB.
+  expect(process.memoryUsage().rss - plateau).toBeLessThan(120e6);
+  expect(readdirSync(scratch)).toEqual([]);
+  vi.unstubAllEnvs();
+  rmSync(scratch, { recursive: true });
+  await checkpoint.close();
+}, 300_000);
