@@ -1,4 +1,5 @@
 /** What the suites of this folder share: one real node, and ways to crowd it. */
+import { setTimeout as delay } from "node:timers/promises";
 import { type ClusterNode } from "../../support/cluster.js";
 import { until } from "../../support/wait.js";
 
@@ -21,8 +22,16 @@ export async function crowd({ node, model }: ServedNode): Promise<() => Promise<
   const gone = new AbortController();
   const count = settings["batch-max"] + settings["queue-max"];
   const body = JSON.stringify({ model, stream: true, ignore_eos: true, max_tokens: 4_000, messages: [{ role: "user", content: "Tell me everything." }] });
-  const asked = Array.from({ length: count }, () => fetch(`${node.url}/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body, signal: gone.signal }).catch(() => undefined));
-  await until("the line is full", async () => await gauge(node, "minid_requests_waiting") === settings["queue-max"]);
+  // Places are kept for those who were sent away before, and may be refused to newcomers: they come back as they were told.
+  const ask = async (): Promise<void> => {
+    while (!gone.signal.aborted) {
+      const response = await fetch(`${node.url}/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body, signal: gone.signal });
+      if (response.status !== 429) { await response.body?.pipeTo(new WritableStream()); return; }
+      await delay(Number(response.headers.get("retry-after")) * 1_000, undefined, { signal: gone.signal });
+    }
+  };
+  const asked = Array.from({ length: count }, () => ask().catch(() => undefined));
+  await until("the line is full", async () => await gauge(node, "minid_requests_waiting") >= settings["queue-max"]);
   return async () => {
     gone.abort();
     await Promise.all(asked);
