@@ -35,6 +35,7 @@ import { deliverHandler } from "./cluster/deliver-service.js";
 import { ClusterDriver, type OuterEffect, readClusterRecord } from "./cluster/driver.js";
 import { PeerLinks } from "./cluster/links.js";
 import { PROTOCOL } from "./cluster/messages.js";
+import { Refusals } from "./cluster/refusals.js";
 import type { Config } from "./config/table.js";
 import { Introducer, aliveMembers } from "./discovery/introducer.js";
 import { AgentDoctor } from "./doctor/agent-doctor.js";
@@ -169,13 +170,14 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       now: clock.now(),
       wallMs: clock.wallMs(),
     });
-    const links = new PeerLinks({ transport, anyMember: anyMemberName(trust.cluster.clusterId), trustDigest: () => trust.digest, onRefused: (nodeId) => clusterDriver.input({ kind: "refused", nodeId }), log });
+    const links = new PeerLinks({ transport, anyMember: anyMemberName(trust.cluster.clusterId), trustDigest: () => trust.digest, onRefused: (nodeId) => refusals.refused(nodeId), log });
     life.onStop("links", () => links.close());
     const clusterDriver: ClusterDriver = new ClusterDriver({
       core, clock, links, home, log, tickIntervalMs: clusterDefaults.tickIntervalMs,
       onEffect: (effect) => execute(effect),
       onChange: () => control.update(clusterDriver.view()),
     });
+    const refusals = new Refusals(() => clusterDriver.view(), (input) => clusterDriver.input(input));
     life.onStop("cluster", () => clusterDriver.stop());
 
     const execute = (effect: OuterEffect): void => {

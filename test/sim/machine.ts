@@ -230,7 +230,7 @@ export class Machine {
     if (!target || (to !== undefined && target.id !== to)) return;
     const from = this.id;
     if (!target.core && target.hostUp && to !== undefined) {
-      network.send(this.index, target.index, () => network.send(target.index, this.index, () => { if (!target.core) this.input({ kind: "refused", nodeId: to }); }));
+      network.send(this.index, target.index, () => network.send(target.index, this.index, () => { if (!target.core) this.input({ kind: "refused", nodeId: to, byWorkerToo: target.worker.process === undefined }); }));
       return;
     }
     const arrives = this.#scenario.seed % WIRE_EVERY === 0 ? overTheWire(message) : message;

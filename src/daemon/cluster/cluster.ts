@@ -75,7 +75,7 @@ export class ClusterCore implements ClusterMachine {
       }
       case "refused": {
         const member = state.membership.find(input.nodeId);
-        if (member) state.membership.refused(member, now);
+        if (member) state.membership.refused(member, input.byWorkerToo, now);
         return;
       }
       case "persisted": this.#persisted(input.id, now); return;

@@ -65,8 +65,11 @@ export type ClusterInput =
   | { readonly kind: "message"; readonly from: NodeId; readonly message: ClusterMessage }
   /** Somebody may be there. `clusterId` and `clusterName` as far as the introducer says. */
   | { readonly kind: "introduction"; readonly address: string; readonly source: IntroductionSource; readonly nodeId?: NodeId; readonly clusterId?: string; readonly clusterName?: string }
-  /** The peer's machine refused the connection (ECONNREFUSED, not a timeout): its agent is not running. Optional; it halves the time to notice. */
-  | { readonly kind: "refused"; readonly nodeId: NodeId }
+  /**
+   * The peer's machine refused the connection (ECONNREFUSED, not a timeout): its agent is not running. Optional; it halves the time to
+   * notice, and halves it again when its worker's port refused as well.
+   */
+  | { readonly kind: "refused"; readonly nodeId: NodeId; readonly byWorkerToo: boolean }
   | { readonly kind: "persisted"; readonly id: number }
   /** All local facts, whenever any of them changed (worker status included). Unchanged facts cost nothing. */
   | { readonly kind: "facts"; readonly facts: LocalFacts }

@@ -44,6 +44,8 @@ export interface Member {
   sureAt: number;
   /** When its machine last refused a connection: it is up, but its agent is not. */
   refusedAt: number;
+  /** When it last did so on its worker's port too. */
+  downAt: number;
   /** Relays between us and that proof. */
   hops: number;
   state: MemberState;
@@ -78,7 +80,7 @@ export interface Member {
 
 export function newMember(id: NodeId, now: number): Member {
   return {
-    id, incarnation: -1, seq: -1, evidenceAt: -Infinity, directSeq: -1, directAt: -Infinity, directSince: now, sureAt: -Infinity, refusedAt: -Infinity, hops: 0,
+    id, incarnation: -1, seq: -1, evidenceAt: -Infinity, directSeq: -1, directAt: -Infinity, directSince: now, sureAt: -Infinity, refusedAt: -Infinity, downAt: -Infinity, hops: 0,
     state: "introduced", since: now, cause: "introduced", leads: undefined, restarted: false, protocol: undefined, compatible: true, facts: undefined, factsAt: now,
     holdsOurFacts: -1, lacks: [], plan: undefined, joinedAt: now, deaths: 0, diedAt: -Infinity, greetedAt: -Infinity, plannedAt: -Infinity, clockSkewMs: 0,
   };

@@ -27,6 +27,8 @@ export type MembershipEvent =
 
 /** An agent whose machine refuses connections on its port has ended: the rest of the patience is for its restart. */
 const REFUSED_PATIENCE = 0.5;
+/** A node whose agent and worker both refuse was stopped or killed whole: only a start of both at once could be in time. */
+const NODE_DOWN_PATIENCE = 0.25;
 
 /** Longest chain of relays that a proof of life may have. */
 export const HOPS_MAX = 4;
@@ -86,7 +88,10 @@ export class Membership {
   }
 
   /** Its machine answered that nobody listens on the agent's port. Words that arrive later, by whatever way, weigh more. */
-  refused(member: Member, now: number): void { member.refusedAt = now; }
+  refused(member: Member, byWorkerToo: boolean, now: number): void {
+    member.refusedAt = now;
+    if (byWorkerToo) member.downAt = now;
+  }
 
   /** Its newest word on whether it leads; to be called only with words at least as new as what is known. */
   claims(member: Member, leads: Epoch | undefined): boolean {
@@ -174,7 +179,7 @@ export class Membership {
   #judge(member: Member, now: number, doubt: number): void {
     const ageMs = now - member.sureAt;
     const { suspectAfterMs } = this.#config;
-    const deadAfterMs = this.#config.deadAfterMs * (member.refusedAt > member.sureAt ? REFUSED_PATIENCE : 1);
+    const deadAfterMs = this.#config.deadAfterMs * (member.downAt > member.sureAt ? NODE_DOWN_PATIENCE : member.refusedAt > member.sureAt ? REFUSED_PATIENCE : 1);
     switch (member.state) {
       case "alive":
         if (ageMs > deadAfterMs * (1 + doubt)) this.#become(member, "dead", this.#silence(member, now), now);
@@ -198,6 +203,7 @@ export class Membership {
   }
 
   #silence(member: Member, now: number): string {
+    if (member.downAt > member.sureAt) return "its agent and its worker are not running";
     if (member.refusedAt > member.sureAt) return "its agent is not running";
     return now - member.evidenceAt <= this.#config.suspectAfterMs ? "it is heard, but does not hear us" : "silent";
   }

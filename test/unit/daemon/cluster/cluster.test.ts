@@ -216,13 +216,19 @@ describe("a node and a peer", () => {
     expect(node.effects.findLast((effect) => effect.kind === "persist")).toMatchObject({ record: { incarnation: 2 } });
   });
 
-  it("holds a peer whose machine refuses connections for dead in half the time", () => {
+  it("holds a peer whose machine refuses connections for dead in half the time, in a quarter when its worker's port refuses too", () => {
     const silent = new TestNode();
     const refused = new TestNode();
-    for (const node of [silent, refused]) for (let round = 1; round < 6; round += 1) { meet(node, round); node.pass(500); }
-    refused.put({ kind: "refused", nodeId: id("b") });
+    const down = new TestNode();
+    for (const node of [silent, refused, down]) for (let round = 1; round < 6; round += 1) { meet(node, round); node.pass(500); }
+    refused.put({ kind: "refused", nodeId: id("b"), byWorkerToo: false });
+    down.put({ kind: "refused", nodeId: id("b"), byWorkerToo: true });
+    refused.pass(700);
+    down.pass(700);
+    expect(refused.view().members[1]?.state).toBe("alive");
+    expect(down.view().members[1]).toMatchObject({ state: "dead", cause: "its agent and its worker are not running" });
     silent.pass(2_500);
-    refused.pass(2_500);
+    refused.pass(1_800);
     expect(silent.view().members[1]?.state).toBe("suspect");
     expect(refused.view().members[1]).toMatchObject({ state: "dead", cause: "its agent is not running" });
   });
