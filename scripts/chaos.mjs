@@ -1,7 +1,6 @@
 // `npm run chaos -- --seed N --minutes M [--nodes N] [--streams N] [--network] [--disks] [--faults a,b] [--count N] [--pause LOW,HIGH] [--root CHECKOUT] [--report FILE]`
-import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { compile, tool } from "./tools.mjs";
+import { compile, conclude, interruption, tool } from "./tools.mjs";
 
 const { values } = parseArgs({ options: {
   network: { type: "boolean", default: false }, disks: { type: "boolean", default: false },
@@ -20,11 +19,8 @@ const kinds = values.faults?.split(",") ?? possible;
 const unknown = kinds.find((name) => !possible.includes(name));
 if (unknown !== undefined) throw new Error(`--faults: there is no ${unknown}; there are ${possible.join(", ")}`);
 
-const stop = new AbortController();
-for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => stop.abort());
-
 const report = await runChaos({
-  signal: stop.signal,
+  signal: interruption(),
   seed: Number(values.seed ?? Date.now() % 1_000_000),
   minutesMax: Number(values.minutes ?? 5),
   faultsMax: Number(values.count ?? Number.MAX_SAFE_INTEGER),
@@ -39,6 +35,4 @@ const report = await runChaos({
   onLine: (line) => console.log(line),
 });
 const lines = reportLines(report);
-console.log(lines.join("\n"));
-if (values.report !== undefined) writeFileSync(values.report, JSON.stringify(report, undefined, 2));
-process.exitCode = report.failures.length === 0 ? 0 : 1;
+conclude({ lines, report, file: values.report, failed: report.failures.length > 0 });

@@ -1,7 +1,6 @@
 // `npm run reattach -- [--seed N] [--trials N] [--nodes N] [--streams N] [--minutes M] [--report FILE]`: kills the node whose front door streams, and follows docs/API.md's retry.
-import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { compile, tool } from "./tools.mjs";
+import { compile, conclude, tool } from "./tools.mjs";
 
 const { values } = parseArgs({ options: { seed: { type: "string" }, trials: { type: "string" }, nodes: { type: "string" }, streams: { type: "string" }, minutes: { type: "string" }, report: { type: "string" } } });
 
@@ -15,6 +14,4 @@ const report = await runReattach({
   minutesMax: Number(values.minutes ?? 60),
   onLine: (line) => console.log(line),
 });
-console.log(reattachLines(report).join("\n"));
-if (values.report !== undefined) writeFileSync(values.report, JSON.stringify(report, undefined, 2));
-process.exitCode = report.trials.some(({ differences }) => differences.length > 0) ? 1 : 0;
+conclude({ lines: reattachLines(report), report, file: values.report, failed: report.trials.some(({ differences }) => differences.length > 0) });

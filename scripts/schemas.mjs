@@ -1,7 +1,6 @@
 // `npm run test:schemas -- [--seed N] [--count 500] [--killed 50] [--at-once 10] [--max-tokens 200] [--nodes 2] [--report FILE]`
-import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { compile, tool } from "./tools.mjs";
+import { compile, conclude, tool } from "./tools.mjs";
 
 const { values } = parseArgs({ options: {
   seed: { type: "string" }, count: { type: "string" }, killed: { type: "string" }, "at-once": { type: "string" }, "max-tokens": { type: "string" }, nodes: { type: "string" }, report: { type: "string" },
@@ -18,6 +17,4 @@ const report = await runSchemas({
   nodes: Number(values.nodes ?? 2),
   onLine: (line) => console.log(line),
 });
-console.log(schemasLines(report).join("\n"));
-if (values.report !== undefined) writeFileSync(values.report, JSON.stringify(report, undefined, 2));
-process.exitCode = report.failures.length === 0 && report.disturbed >= report.options.killed ? 0 : 1;
+conclude({ lines: schemasLines(report), report, file: values.report, failed: report.failures.length > 0 || report.disturbed < report.options.killed });

@@ -1,7 +1,6 @@
 // `npm run soak -- --minutes N [--nodes 3] [--faults-every 30] [--seed S] [--streams 4] [--sample-every 10] [--report FILE]`: what grows while a cluster answers under faults?
-import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { compile, tool } from "./tools.mjs";
+import { compile, conclude, interruption, tool } from "./tools.mjs";
 
 const { values } = parseArgs({ options: {
   minutes: { type: "string" }, nodes: { type: "string" }, "faults-every": { type: "string" }, seed: { type: "string" },
@@ -13,11 +12,8 @@ const { runSoak } = await tool("soak/soak.js");
 const { rowLines } = await tool("soak/verdicts.js");
 const { reportLines } = await tool("chaos/report.js");
 
-const stop = new AbortController();
-for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => stop.abort());
-
 const report = await runSoak({
-  signal: stop.signal,
+  signal: interruption(),
   seed: Number(values.seed ?? Date.now() % 1_000_000),
   minutes: Number(values.minutes ?? 60),
   nodes: Number(values.nodes ?? 3),
@@ -27,6 +23,4 @@ const report = await runSoak({
   onLine: (line) => console.log(line),
 });
 const lines = [...reportLines(report.chaos), "", "the second half of the run:", ...rowLines(report.rows), "", report.failures.length === 0 ? "soak: nothing grows, no answer was wrong" : `soak: ${report.failures.length} failures`, ...report.failures.map((failure) => `  ${failure}`)];
-console.log(lines.join("\n"));
-if (values.report !== undefined) writeFileSync(values.report, JSON.stringify(report, undefined, 2));
-process.exitCode = report.failures.length === 0 ? 0 : 1;
+conclude({ lines, report, file: values.report, failed: report.failures.length > 0 });

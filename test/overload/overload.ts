@@ -3,8 +3,10 @@
  * come on their own time, whether or not others were answered, and those who are refused with 429 wait for what Retry-After says and ask
  * once more, as far as they are patient. Afterwards the peak is measured again: what else the machine does in the meantime hits both.
  *
- * Goodput is tokens of answers that came whole. Every prompt is another one.
+ * Goodput is tokens of answers that came whole. Every prompt is another one. Nobody breaks anything: a worker or an agent that was
+ * restarted all the same was taken for dead because it was slow.
  */
+import { spawn } from "node:child_process";
 import { loadavg } from "node:os";
 import { type Answer, AnswerFailed, ask } from "../support/answer.js";
 import { type Cluster, startCluster } from "../support/cluster.js";
@@ -20,6 +22,8 @@ export interface OverloadOptions {
   /** Share of those refused that come back when told. */
   readonly patient: number;
   readonly queueMax: number;
+  /** Processes beside the cluster that compute without end. */
+  readonly burners: number;
   readonly signal?: AbortSignal;
   readonly onLine: (line: string) => void;
 }
@@ -38,6 +42,8 @@ export interface OverloadReport {
   readonly wallMs: number;
   readonly sent: readonly Sent[];
   readonly memory: readonly Memory[];
+  /** Workers and agents that were started again. */
+  readonly restarts: number;
   /** Of the machine, when the overload began, in its middle and at its end. */
   readonly loads: readonly number[];
 }
@@ -57,7 +63,9 @@ const delay = (ms: number, signal?: AbortSignal) => new Promise<void>((resolve) 
 export async function runOverload(options: OverloadOptions): Promise<OverloadReport> {
   const { onLine, signal: _, ...told } = options;
   const cluster = await startCluster({ nodes: options.nodes, settings: { threads: 1, "queue-max": options.queueMax }, onProgress: onLine });
+  const burners = Array.from({ length: options.burners }, () => spawn(process.execPath, ["-e", "for (;;);"], { stdio: "ignore" }));
   try {
+    const agents = cluster.nodes.map((node) => node.processes().get("agent")?.pid);
     const clients = new Clients(cluster, (await cluster.nodes[0]!.status()).model.id, new Random(options.seed));
     await clients.closed(10);
     const before = await clients.closed(peakSeconds);
@@ -67,8 +75,15 @@ export async function runOverload(options: OverloadOptions): Promise<OverloadRep
     const result = await clients.open(requestsPerSecond, options);
     const after = await clients.closed(peakSeconds);
     onLine(`peak afterwards ${after.toFixed(1)} tokens/s`);
-    return { options: told, peaks: [before, after], requestsPerSecond, ...result };
-  } finally { await cluster.stop(); }
+    const restarts = await Promise.all(cluster.nodes.map(async (node, index) => {
+      const own = (await node.status()).devices.find((device) => device.self);
+      return (own?.worker?.restarts ?? 1) + (node.processes().get("agent")?.pid === agents[index] ? 0 : 1);
+    }));
+    return { options: told, peaks: [before, after], requestsPerSecond, restarts: restarts.reduce((sum, count) => sum + count, 0), ...result };
+  } finally {
+    for (const burner of burners) burner.kill("SIGKILL");
+    await cluster.stop();
+  }
 }
 
 class Clients {

@@ -10,9 +10,9 @@ const refused = (atMs: number, more: Partial<Sent> = {}): Sent => answered(atMs,
 function run(more: Partial<OverloadReport> = {}, extra: readonly Sent[] = []): OverloadReport {
   const seconds = Array.from({ length: 600 }, (_, second) => second * 1_000);
   return {
-    options: { seed: 1, minutes: 10, nodes: 1, factor: 4, patient: 0.2, queueMax: 32 }, peaks: [50, 50], requestsPerSecond: 8, goodput: 48, wallMs: 600_000,
+    options: { seed: 1, minutes: 10, nodes: 1, factor: 4, patient: 0.2, queueMax: 32, burners: 0 }, peaks: [50, 50], requestsPerSecond: 8, goodput: 48, wallMs: 600_000,
     sent: [...seconds.flatMap((at) => [answered(at), answered(at), ...Array.from({ length: 6 }, () => refused(at))]), ...extra],
-    memory: seconds.filter((at) => at % 5_000 === 0).map((atMs) => ({ atMs, agent: 130 + (atMs % 7_000) / 1_000, worker: 300 })), loads: [2, 2, 2], ...more,
+    memory: seconds.filter((at) => at % 5_000 === 0).map((atMs) => ({ atMs, agent: 130 + (atMs % 7_000) / 1_000, worker: 300 })), restarts: 0, loads: [2, 2, 2], ...more,
   };
 }
 
@@ -27,6 +27,7 @@ describe("an overload run", () => {
     ["other failures", run({}, [answered(1, { code: "engine_failed", tokens: 0 })]), "engine_failed"],
     ["a refusal that says no time", run({}, [refused(1, { retryAfterSeconds: undefined })]), "without Retry-After"],
     ["times that did not come true", run({}, Array.from({ length: 20 }, (_, at) => refused(at, { told: at % 4 === 0 })).filter(({ told }) => told)), "waited as told"],
+    ["a worker that was restarted though nobody broke it", run({ restarts: 1 }), "nobody had broken"],
     ["an agent that grows", run({ memory: Array.from({ length: 120 }, (_, look) => ({ atMs: look * 5_000, agent: 130 + look, worker: 300 })) }), "agent grows"],
   ])("fails with %s", (_what, report, why) => {
     expect(judge(report).failures.join()).toContain(why);
