@@ -28,7 +28,7 @@ export function sleep(ms: number, options: { readonly signal?: AbortSignal; read
   });
 }
 
-/** Named interval timers with one owner: `stop()` ends them all. A callback that throws reaches `onError`, and the timer goes on. */
+/** Named timers with one owner: `stop()` ends them all. A callback that throws reaches `onError`, and the timer goes on. */
 export class Timers {
   readonly #timers = new Map<string, NodeJS.Timeout>();
   readonly #onError: (name: string, error: unknown) => void;
@@ -38,17 +38,25 @@ export class Timers {
   /** Starts, or replaces, the timer of that name. */
   every(name: string, intervalMs: number, callback: () => void | Promise<void>): void {
     this.cancel(name);
-    this.#timers.set(name, setInterval(() => {
-      try {
-        const running = callback();
-        if (running) running.catch((error: unknown) => this.#onError(name, error));
-      } catch (error) { this.#onError(name, error); }
-    }, intervalMs));
+    this.#timers.set(name, setInterval(() => { this.#call(name, callback); }, intervalMs));
+  }
+
+  /** Starts, or replaces, the timer of that name, which fires once. */
+  after(name: string, waitMs: number, callback: () => void): void {
+    this.cancel(name);
+    this.#timers.set(name, setTimeout(() => { this.#call(name, callback); }, waitMs));
   }
 
   cancel(name: string): void {
     clearInterval(this.#timers.get(name));
     this.#timers.delete(name);
+  }
+
+  #call(name: string, callback: () => void | Promise<void>): void {
+    try {
+      const running = callback();
+      if (running) running.catch((error: unknown) => this.#onError(name, error));
+    } catch (error) { this.#onError(name, error); }
   }
 
   stop(): void { for (const name of this.#timers.keys()) this.cancel(name); }

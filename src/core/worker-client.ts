@@ -62,14 +62,26 @@ export function rawWorkerClient(address: string, name: string, transport: Transp
 /**
  * @param address host:port of the worker's server.
  * @param name the DNS name in its certificate: `peerName(nodeId)`.
+ * @param onBroken called when a connection ends over which a probe was answered.
  */
-export function connectWorker(address: string, name: string, transport: Transport): WorkerClient {
+export function connectWorker(address: string, name: string, transport: Transport, onBroken?: () => void): WorkerClient {
   const client = rawWorkerClient(address, name, transport);
+  let watched = onBroken === undefined;
+  let closed = false;
+  const watch = (): void => {
+    if (watched || closed) return;
+    watched = true;
+    client.getChannel().watchConnectivityState(grpc.connectivityState.READY, Infinity, () => {
+      watched = false;
+      if (!closed) onBroken?.();
+    });
+  };
   return {
     probe: (timeoutMs = probeTimeoutDefaultMs) => new Promise((resolve, reject) => {
       client.probe({}, { deadline: Date.now() + timeoutMs }, (error, reply) => {
-        if (error) reject(fromServiceError(error, "not_ready"));
-        else if (reply) resolve(reply);
+        if (error) { reject(fromServiceError(error, "not_ready")); return; }
+        watch();
+        if (reply) resolve(reply);
       });
     }),
 
@@ -103,6 +115,6 @@ export function connectWorker(address: string, name: string, transport: Transpor
       };
     },
 
-    close: () => { client.close(); },
+    close: () => { closed = true; client.close(); },
   };
 }

@@ -16,6 +16,8 @@ import type { RingPlan, SchedulerEffect, SchedulerInput, SchedulerLimits, Schedu
 import { Scheduler } from "./scheduler.js";
 
 const tickIntervalMs = 100;
+/** Nothing is computed: only what is kept for later may grow too old. */
+const idleTickIntervalMs = 1_000;
 
 /** A ring whose stages are all loaded, as rank 0 sees it. */
 export interface ReadyRing {
@@ -63,6 +65,7 @@ export class RingDriver {
   /** Trace contexts of the sequences that the result in hand gave a token. */
   #traces: string[] = [];
   #nextId: SequenceId = 1;
+  #tickMs = 0;
   #ring: ReadyRing | undefined;
   /** The ring that the scheduler has been told of; it lags behind `#ring` while inputs are waiting. */
   #told: ReadyRing | undefined;
@@ -89,7 +92,7 @@ export class RingDriver {
       },
     });
     this.#stream = stream;
-    this.#timers.every("tick", tickIntervalMs, () => { this.#input({ kind: "tick" }); });
+    this.#tickMs = 0;
     this.#input({ kind: "ready", plan: ring.plan });
   }
 
@@ -147,6 +150,15 @@ export class RingDriver {
         for (const effect of effects) if (effect.kind !== "sendStep") this.#execute(effect);
       }
     } finally { this.#executing = false; }
+    this.#pace();
+  }
+
+  /** Ticks often only while there is somebody to tick for. */
+  #pace(): void {
+    const wantedMs = this.#sinks.size > 0 ? tickIntervalMs : idleTickIntervalMs;
+    if (!this.#stream || this.#tickMs === wantedMs) return;
+    this.#tickMs = wantedMs;
+    this.#timers.every("tick", wantedMs, () => { this.#input({ kind: "tick" }); });
   }
 
   #execute(effect: SchedulerEffect): void {

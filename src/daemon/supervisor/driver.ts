@@ -6,7 +6,7 @@
  */
 import { type Clock, Timers } from "../../core/clock.js";
 import { MinidError, toMinidError } from "../../core/errors.js";
-import { type Millis } from "../../core/ids.js";
+import { type Millis, millis } from "../../core/ids.js";
 import type { Log } from "../../core/log.js";
 import { isAlive, killProcess, parentPid, processStartTime, type ProcessIdentity } from "../../core/process-identity.js";
 import { readRunFile } from "../../core/run-file.js";
@@ -14,7 +14,7 @@ import type { WorkerClient } from "../../core/worker-client.js";
 import type { LoadRequest, ProbeReply } from "../../core/worker-protocol.js";
 import type { WorkerFacts } from "../membership/facts.js";
 import { tickIntervalMs } from "./bounds.js";
-import { initialState, step } from "./policy.js";
+import { initialState, isSettled, step } from "./policy.js";
 import type { SupervisorEffect, SupervisorEvent, SupervisorInput, SupervisorState, WorkerProcess } from "./types.js";
 
 export interface SupervisorDeps {
@@ -22,11 +22,13 @@ export interface SupervisorDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly probeIntervalMs: number;
-  /** A new channel to the worker's server; see `workerConnector`. */
-  readonly connect: () => WorkerClient;
+  /** A new channel to the worker's server, which tells when it breaks; see `workerConnector`. */
+  readonly connect: (onBroken: () => void) => WorkerClient;
   readonly onFacts: (facts: WorkerFacts) => void;
   readonly onEvent: (event: SupervisorEvent) => void;
 }
+
+const never = millis(Infinity);
 
 export class Supervisor {
   readonly #deps: SupervisorDeps;
@@ -41,24 +43,16 @@ export class Supervisor {
   /** The run file when it was last looked at. */
   #found: ReturnType<typeof readRunFile>;
   #loading: { readonly id: number; readonly abort: AbortController } | undefined;
-  #lastTickAt: Millis;
+  #tickAt: Millis = never;
   #lagMs = 0;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
     this.#state = initialState(deps.clock.now());
-    this.#lastTickAt = deps.clock.now();
     this.#timers = new Timers((name, error) => deps.log.error({ timer: name, error: String(error) }, "a timer failed"));
   }
 
   start(): void {
-    this.#lastTickAt = this.#deps.clock.now();
-    this.#timers.every("supervise worker", tickIntervalMs, () => {
-      const now = this.#deps.clock.now();
-      this.#lagMs = Math.max(this.#lagMs, now - this.#lastTickAt - tickIntervalMs);
-      this.#lastTickAt = now;
-      this.#input({ kind: "tick" });
-    });
     this.#input({ kind: "tick" });
   }
 
@@ -80,6 +74,21 @@ export class Supervisor {
     this.#client?.close();
   }
 
+  /** Every `tickIntervalMs`, unless all is well: then when the next probe is due, since a connection that breaks tells so itself. */
+  #tickLater(): void {
+    const now = this.#deps.clock.now();
+    const { dueAt, outstanding } = this.#state.probe;
+    const waitMs = Math.max(tickIntervalMs, isSettled(this.#state) && outstanding === undefined ? dueAt - now : 0);
+    if (this.#tickAt <= now + waitMs) return;
+    const tickAt = millis(now + waitMs);
+    this.#tickAt = tickAt;
+    this.#timers.after("supervise worker", waitMs, () => {
+      this.#tickAt = never;
+      this.#lagMs = Math.max(this.#lagMs, this.#deps.clock.now() - tickAt);
+      this.#input({ kind: "tick" });
+    });
+  }
+
   #input(input: SupervisorInput): void {
     this.#inputs.push(input);
     if (this.#running || this.#stopped) return;
@@ -92,6 +101,7 @@ export class Supervisor {
       }
     } finally {
       this.#running = false;
+      if (!this.#stopped) this.#tickLater();
     }
   }
 
@@ -143,7 +153,7 @@ export class Supervisor {
     if (this.#client && incarnation === this.#clientFor) return this.#client;
     this.#client?.close();
     this.#clientFor = incarnation;
-    this.#client = this.#deps.connect();
+    this.#client = this.#deps.connect(() => this.suspect());
     return this.#client;
   }
 

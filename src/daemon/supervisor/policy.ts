@@ -53,6 +53,11 @@ export function holds(reply: ProbeReply, request: LoadRequest): boolean {
     && stage.rank === request.rank && stage.worldSize === request.worldSize && stage.layerFirst === request.layerFirst && stage.layerEnd === request.layerEnd;
 }
 
+/** The worker answers, has what it is meant to have, and nothing waits for the time to pass but the next probe. */
+export function isSettled({ worker, failures, target, killed }: SupervisorState): boolean {
+  return worker !== undefined && failures === 0 && !killed && (!target || holds(worker.reply, target));
+}
+
 /** One input's work: a draft of the state and the effects so far. Lives for one call of `step`. */
 class Turn {
   state: SupervisorState;

@@ -211,9 +211,13 @@ describe("the end and the beginning of a worker", () => {
     const first = await started({ home, port });
     await first.client.load(loadRequest(model, await layerCount(model), { epoch: epochOf(7) }));
     const standbys = [spawnWorker(home, port), spawnWorker(home, port)];
+    let brokenConnections = 0;
+    const watching = connectWorker(first.address, "", insecureTransport, () => { brokenConnections += 1; });
     try {
+      await watching.probe(10_000);
       await until("a standby waits", () => readRunFile(home, "standby") !== undefined);
       first.child.kill("SIGKILL");
+      await until("its connection tells that it is gone", () => brokenConnections > 0);
       const heir = await until("a standby serves", () => {
         const run = readRunFile(home, "worker");
         return standbys.find(({ child }) => child.pid === run?.pid);
@@ -228,6 +232,7 @@ describe("the end and the beginning of a worker", () => {
         expect(await exited).toEqual({ code: 0, signal: null });
       }
     } finally {
+      watching.close();
       for (const { child } of standbys) child.kill("SIGKILL");
     }
   });

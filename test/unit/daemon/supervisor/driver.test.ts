@@ -65,9 +65,9 @@ class Stand {
   }
 }
 
-function supervise(connect: () => WorkerClient): SupervisorEvent[] {
+function supervise(connect: (onBroken: () => void) => WorkerClient, probeIntervalMs = 50): SupervisorEvent[] {
   const events: SupervisorEvent[] = [];
-  supervisor = new Supervisor({ home, clock: systemClock, log: silentLog, probeIntervalMs: 50, connect, onFacts: () => undefined, onEvent: (event) => events.push(event) });
+  supervisor = new Supervisor({ home, clock: systemClock, log: silentLog, probeIntervalMs, connect, onFacts: () => undefined, onEvent: (event) => events.push(event) });
   supervisor.start();
   return events;
 }
@@ -87,6 +87,21 @@ describe("the supervisor's driver", () => {
     expect(liar.closed).toBe(1);
     expect(events.find((event) => event.kind === "restarted")).toMatchObject({ reason: "lied", incarnation: "second" });
     expect(events.filter((event) => event.kind === "recovery").map(({ phase }) => phase)).toEqual(["detect", "restart", "load", "total"]);
+  });
+
+  it("looks at once when the connection breaks, and often until the successor has its stage, however seldom it looks at a worker that is well", async () => {
+    let stand = new Stand("first").announce();
+    let breaks = (): void => undefined;
+    supervise((onBroken) => { breaks = onBroken; return stand.client(); }, 3_600_000);
+    supervisor!.assign(request(1));
+    await until("the stage is loaded", () => supervisor!.facts().loaded?.planVersion === 1 && supervisor!.facts().healthy);
+
+    children[0]!.kill("SIGKILL");
+    await until("it is dead", () => !stand.alive());
+    breaks();
+    await until("its death is known", () => !supervisor!.facts().healthy);
+    stand = new Stand("second").announce();
+    await until("the successor has the stage", () => supervisor!.facts().incarnation === "second" && supervisor!.facts().loaded?.planVersion === 1);
   });
 
   it("does not kill a process that is not this home's worker, whatever an answer says", async () => {
