@@ -9,7 +9,7 @@ import { type NetworkCluster, startNetworkCluster } from "../support/netns-clust
 import { type Fault, type FaultName, candidates, faults } from "./faults.js";
 import { questions } from "./questions.js";
 import { Random } from "./random.js";
-import { type StreamFailure, Streams, type Undisturbed, type Watch } from "./streams.js";
+import { type StreamFailure, Streams, type Undisturbed, type Watch, interruptions } from "./streams.js";
 
 export interface ChaosOptions {
   readonly seed: number;
@@ -46,9 +46,10 @@ export interface FaultRecord {
   readonly leader: boolean;
   /** Streams that were producing text when it struck. */
   readonly open: number;
-  /** Until the first and the last of them got their next text; undefined when none did any more. */
-  firstMs: number | undefined;
-  lastMs: number | undefined;
+  /** Of those, how many did not go down with their own front door. */
+  survived: number;
+  /** Until each went on that was interrupted, milliseconds, shortest first. */
+  interruptions: readonly number[];
 }
 
 export interface ChaosReport {
@@ -98,7 +99,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await cluster.ready();
     await observed?.();
     const { completed, tokens, cutOff, refused, longestGapMs, failures } = streams;
-    for (const { record, watch } of struck) { record.firstMs = watch.firstMs; record.lastMs = watch.lastMs; }
+    for (const { record, watch } of struck) { record.survived = watch.open.size; record.interruptions = interruptions(watch); }
     return { options: rest, faults: struck.map(({ record }) => record), completed, tokens, cutOff, refused, longestGapMs, failures, wallMs: performance.now() - startedAt, loadAverage: loadavg()[0] ?? 0 };
   } catch (error) {
     for (const node of cluster.nodes) onLine(node.lastWords());
@@ -126,7 +127,7 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
     const { fault, node } = chosen;
     const leader = (await cluster.nodes.find((other) => other.running && !streams.away.has(other))?.status().catch(() => undefined))?.leader?.device_id === node.name;
     const watch = streams.watch();
-    const record: FaultRecord = { fault: fault.name, node: node.name, leader, open: watch.open.size, firstMs: undefined, lastMs: undefined };
+    const record: FaultRecord = { fault: fault.name, node: node.name, leader, open: watch.open.size, survived: 0, interruptions: [] };
     struck.push({ record, watch });
     options.onLine(`${String(struck.length).padStart(4)} ${fault.name} ${node.name}${leader ? " (rank 0)" : ""}, ${watch.open.size} streams open`);
     if (fault.breaksFrontDoor) streams.frontDoorStruck(node);

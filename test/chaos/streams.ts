@@ -11,10 +11,22 @@ export interface Undisturbed { readonly question: Question; readonly answer: Ans
 
 export interface StreamFailure { readonly at: number; readonly node: string; readonly question: string; readonly what: string }
 
-/** One fault's view of the streams: when the first and the last of those in flight got their next piece of text. */
-export interface Watch { readonly at: number; readonly open: Set<object>; firstMs: number | undefined; lastMs: number | undefined }
+/** The longest gap of one stream that began with a fault: tokens that were on their way when it struck still arrive. */
+interface Interruption { textAt: number; gapMs: number; endedMs: number }
+
+/** One fault's view of the streams that were open when it struck; those that went down with their front door are taken out again. */
+export interface Watch { readonly at: number; readonly open: Map<object, Interruption> }
+
+/** How long after the fault each stream went on that had been interrupted by it, shortest first. */
+export function interruptions({ open }: Watch): readonly number[] {
+  return [...open.values()].filter(({ gapMs }) => gapMs > interruptionMs).map(({ endedMs }) => endedMs).sort((a, b) => a - b);
+}
 
 const retryMs = 200;
+/** A gap begins with the fault, or soon after: what a dead machine had passed on still comes through. */
+const strikesWithinMs = 1_000;
+/** Shorter gaps are the pace of a busy machine. */
+const interruptionMs = 500;
 /** A front door that was killed may refuse connections this long. */
 const comingBackMs = 20_000;
 
@@ -63,7 +75,8 @@ export class Streams {
 
   /** Measures how long the streams that are open now wait for their next text. */
   watch(): Watch {
-    const watch: Watch = { at: performance.now(), open: new Set(this.#open), firstMs: undefined, lastMs: undefined };
+    const at = performance.now();
+    const watch: Watch = { at, open: new Map([...this.#open].map((stream) => [stream, { textAt: at, gapMs: 0, endedMs: 0 }])) };
     this.#watches.add(watch);
     return watch;
   }
@@ -86,10 +99,10 @@ export class Streams {
       const different = differences(answer, undisturbed);
       if (different.length > 0) this.#failed(node, question, `wrong answer: ${different.join("; ")}`);
     } catch (error) {
+      for (const watch of this.#watches) watch.open.delete(stream);
       await this.#broke(node, question, startedAt, error);
     } finally {
       this.#open.delete(stream);
-      for (const watch of this.#watches) watch.open.delete(stream);
     }
   }
 
@@ -111,10 +124,11 @@ export class Streams {
   #text(stream: object): void {
     this.#open.add(stream);
     const now = performance.now();
-    for (const watch of this.#watches) {
-      if (!watch.open.delete(stream)) continue;
-      watch.firstMs ??= now - watch.at;
-      watch.lastMs = now - watch.at;
+    for (const { at, open } of this.#watches) {
+      const seen = open.get(stream);
+      if (!seen || seen.textAt - at > strikesWithinMs) continue;
+      if (now - seen.textAt > seen.gapMs) { seen.gapMs = now - seen.textAt; seen.endedMs = now - at; }
+      seen.textAt = now;
     }
   }
 
