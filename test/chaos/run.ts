@@ -9,7 +9,7 @@ import { type NetworkCluster, startNetworkCluster } from "../support/netns-clust
 import { type Fault, type FaultName, candidates, faults } from "./faults.js";
 import { questions } from "./questions.js";
 import { Random } from "./random.js";
-import { type StreamFailure, Streams, type Undisturbed, type Watch, interruptions } from "./streams.js";
+import { type StreamFailure, Streams, type Undisturbed, type Watch, goesOn, interruptions } from "./streams.js";
 
 export interface ChaosOptions {
   readonly seed: number;
@@ -19,7 +19,10 @@ export interface ChaosOptions {
   readonly faultsMax: number;
   readonly minutesMax: number;
   readonly kinds: readonly FaultName[];
-  /** Milliseconds between two faults, at random in between; a quarter of them follow within 1.5 s instead. */
+  /**
+   * Milliseconds from the moment when every stream goes on again to the next fault, at random in between; a quarter of the faults strike
+   * within 1.5 s of the one before instead, whatever has been repaired by then.
+   */
   readonly pauseMs?: readonly [number, number];
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   /** The checkout whose dist/ runs; default: the working directory. */
@@ -66,6 +69,9 @@ export interface ChaosReport {
 }
 
 const throwsMax = 10;
+const lookMs = 50;
+/** A recovery that takes longer is struck again. */
+const patienceMs = 90_000;
 /** A node that is restarted lets the answers under way end, however slow this machine is. */
 const drainTime = { "drain-timeout-ms": 60_000 } as const;
 
@@ -121,7 +127,13 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
     if (options.steady) {
       beatAt += random.between(low, high);
       await delay(Math.max(0, beatAt - performance.now()));
-    } else await delay(random.chance(0.25) ? random.between(50, 1_500) : random.between(low, high));
+    } else if (random.chance(0.25)) await delay(random.between(50, 1_500));
+    else {
+      const last = struck.at(-1)?.watch;
+      const patienceEnds = Math.min(performance.now() + patienceMs, deadline);
+      while (last && !goesOn(last) && performance.now() < patienceEnds && options.signal?.aborted !== true) await delay(lookMs);
+      await delay(random.between(low, high));
+    }
     const chosen = choose(kinds, cluster, streams, random, linksBroken, options.mayStrike);
     if (!chosen) continue;
     const { fault, node } = chosen;

@@ -17,6 +17,9 @@ interface Interruption { textAt: number; gapMs: number; endedMs: number }
 /** One fault's view of the streams that were open when it struck; those that went down with their front door are taken out again. */
 export interface Watch { readonly at: number; readonly open: Map<object, Interruption> }
 
+/** Every stream that was open goes on, or has ended. */
+export const goesOn = ({ at, open }: Watch): boolean => [...open.values()].every(({ textAt }) => textAt - at > strikesWithinMs);
+
 /** How long after the fault each stream went on that had been interrupted by it, shortest first. */
 export function interruptions({ open }: Watch): readonly number[] {
   return [...open.values()].filter(({ gapMs }) => gapMs > interruptionMs).map(({ endedMs }) => endedMs).sort((a, b) => a - b);
@@ -92,6 +95,10 @@ export class Streams {
       const answer = streaming
         ? await ask(node.url, this.#model, question, { onText: () => this.#text(stream) })
         : await this.#askWhole(node, question);
+      for (const watch of this.#watches) {
+        const seen = watch.open.get(stream);
+        if (seen) seen.textAt = Infinity;
+      }
       this.completed += 1;
       this.tokens += answer.completionTokens;
       this.longestGapMs = Math.max(this.longestGapMs, answer.longestGapMs);
