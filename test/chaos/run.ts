@@ -123,7 +123,8 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
   const problems: unknown[] = [];
   let linksBroken = false;
   let beatAt = performance.now();
-  while (struck.length < options.faultsMax && performance.now() < deadline && options.signal?.aborted !== true) {
+  const interrupted = (): boolean => options.signal?.aborted === true;
+  while (struck.length < options.faultsMax && performance.now() < deadline && !interrupted()) {
     if (options.steady) {
       beatAt += random.between(low, high);
       await delay(Math.max(0, beatAt - performance.now()));
@@ -131,7 +132,7 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
     else {
       const last = struck.at(-1)?.watch;
       const patienceEnds = Math.min(performance.now() + patienceMs, deadline);
-      while (last && !goesOn(last) && performance.now() < patienceEnds && options.signal?.aborted !== true) await delay(lookMs);
+      while (last && !goesOn(last) && performance.now() < patienceEnds && !interrupted()) await delay(lookMs);
       await delay(random.between(low, high));
     }
     const chosen = choose(kinds, cluster, streams, random, linksBroken, options.mayStrike);
