@@ -246,6 +246,8 @@ export interface Frame {
   readonly spans: readonly StepSpan[];
   /** [rows, hiddenSize] float32 little-endian. */
   readonly hidden: Uint8Array;
+  /** CRC-32 of `hidden`; absent from ranks of older versions. */
+  readonly checksum?: number;
   /** Of the ranks that it has passed. */
   readonly times: readonly RankTime[];
   readonly keep?: Keep | null;

@@ -15,7 +15,7 @@ import { randomInt } from "node:crypto";
 import { MinidError, isErrorCode, toMinidError } from "../core/errors.js";
 import type { CacheOp, Frame, PassFailure, RankHeld, RankTime, Sampled, Step, StepResult } from "../core/worker-protocol.js";
 import type { EngineHost } from "./engine-host.js";
-import { fromWire, toWire } from "./activations.js";
+import { sealed, unsealed } from "./activations.js";
 import type { Term } from "./fence.js";
 import type { RingLink } from "./ring-link.js";
 import { newRunId } from "./run-order.js";
@@ -144,11 +144,12 @@ export class RingHead {
     pending.where = "travelling";
     pending.sentAt = performance.now();
     this.#sent += 1;
-    link.send({ ...this.#term, run: this.#runId, place: this.#sent, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), hidden: toWire(hidden), times: [], keep: pending.step.keep ?? null, held: held ? [{ rank: 0, slots: held }] : [] });
+    link.send({ ...this.#term, run: this.#runId, place: this.#sent, stepSeq: key, ops: ops.map(withoutText), spans: spans.map((span) => ({ ...span, tokens: [] })), ...sealed(hidden), times: [], keep: pending.step.keep ?? null, held: held ? [{ rank: 0, slots: held }] : [] });
   }
 
-  async #finish({ stepSeq: key, hidden: bytes, times, faults = [] }: Frame, pending: Pending, ringMs: number): Promise<void> {
-    const hidden = fromWire(bytes);
+  async #finish(frame: Frame, pending: Pending, ringMs: number): Promise<void> {
+    const { stepSeq: key, times, faults = [] } = frame;
+    const hidden = unsealed(frame);
     const { sampled, computeMs } = await this.#host.request<"finishRing">({ kind: "finishRing", key, hidden, faults }, [hidden.buffer]);
     this.#succeed(key, pending, sampled, pending.computeMs + computeMs, ringMs, times);
   }

@@ -5,7 +5,7 @@
  */
 import { type MinidError, toMinidError } from "../core/errors.js";
 import type { Frame, PassFailure } from "../core/worker-protocol.js";
-import { fromWire, toWire } from "./activations.js";
+import { sealed, unsealed } from "./activations.js";
 import type { EngineHost } from "./engine-host.js";
 import type { RingLink } from "./ring-link.js";
 import { RunOrder } from "./run-order.js";
@@ -65,12 +65,12 @@ export class RingMember {
     const arrivedAt = performance.now();
     try {
       this.#order.admit(frame);
-      const hidden = fromWire(frame.hidden);
+      const hidden = unsealed(frame);
       const origin = { run: frame.run, ...(frame.place === 1 && { begin: { keep: frame.keep ?? undefined } }) };
       const result = await host.request<"pass">({ kind: "pass", origin, ops: frame.ops, spans: frame.spans, hidden, last }, [hidden.buffer]);
       const times = [...frame.times, { rank, computeMs: result.computeMs, heldMs: performance.now() - arrivedAt }];
       const held = result.held ? [...frame.held ?? [], { rank, slots: result.held }] : frame.held ?? [];
-      link.send({ ...frame, hidden: toWire(result.hidden), times, held, faults: [...frame.faults ?? [], ...result.faults] });
+      link.send({ ...frame, ...sealed(result.hidden), times, held, faults: [...frame.faults ?? [], ...result.faults] });
     } catch (error) {
       const { code, message } = toMinidError(error);
       upstream.fail({ stepSeq: frame.stepSeq, errorCode: code, error: `rank ${rank}: ${message}`, rank });

@@ -97,14 +97,14 @@ describe("a running worker", () => {
     call.on("error", () => undefined);
     const width = (JSON.parse(await readFile(join(model, "config.json"), "utf8")) as { readonly hidden_size: number }).hidden_size;
     const frames: Omit<Frame, "stepSeq" | "run" | "place">[] = [
-      { ...base, hidden: Buffer.alloc(3) }, { ...base, hidden: Buffer.alloc(0) }, { ...base, hidden: Buffer.alloc(1 << 20) }, { ...base, hidden: Buffer.alloc(width * 4, 0xff) },
+      { ...base, hidden: Buffer.alloc(3) }, { ...base, hidden: Buffer.alloc(0) }, { ...base, hidden: Buffer.alloc(1 << 20) }, { ...base, hidden: Buffer.alloc(width * 4), checksum: 1 }, { ...base, hidden: Buffer.alloc(width * 4, 0xff) },
       { ...base, epoch: epochOf(1), hidden: Buffer.alloc(width * 4) }, { ...base, planVersion: 9, hidden: Buffer.alloc(width * 4) }, { ...base, spans: [span(0, 100, [0], true)], hidden: Buffer.alloc(width * 4) },
     ];
-    for (const [i, frame] of frames.entries()) call.write({ ...frame, run: 1, place: i < 4 ? i + 1 : 5, stepSeq: i + 1 });
+    for (const [i, frame] of frames.entries()) call.write({ ...frame, run: 1, place: i < 5 ? i + 1 : 6, stepSeq: i + 1 });
     // Numbers that are not finite are the sequence's fault, told with the frame that goes on: the step itself is no failure.
     await until("every other frame is refused", () => failures.length === frames.length - 1);
     expect(failures.toSorted((a, b) => a.stepSeq - b.stepSeq).map(({ stepSeq, errorCode }) => [stepSeq, errorCode])).toEqual([
-      [1, "invalid_value"], [2, "invalid_value"], [3, "invalid_value"], [5, "stale_epoch"], [6, "not_ready"], [7, "stage_lost"],
+      [1, "invalid_value"], [2, "invalid_value"], [3, "invalid_value"], [4, "stage_lost"], [6, "stale_epoch"], [7, "not_ready"], [8, "stage_lost"],
     ]);
     expect(failures.find(({ stepSeq }) => stepSeq === 1)?.error).toMatch(/rank 1/);
     call.cancel();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { nodeId } from "../../../src/core/ids.js";
 import type { LoadRequest } from "../../../src/core/worker-protocol.js";
-import { fromWire, toWire } from "../../../src/worker/activations.js";
+import { fromWire, sealed, toWire, unsealed } from "../../../src/worker/activations.js";
 import { parseLoadRequest } from "../../../src/worker/load-request.js";
 import { workerSettings } from "../../../src/worker/settings.js";
 
@@ -34,6 +34,15 @@ describe("activations", () => {
     const message = Buffer.concat([Buffer.from([7]), toWire(values)]);
     expect(toWire(fromWire(message.subarray(1))).equals(toWire(values))).toBe(true);
     expect(() => fromWire(message)).toThrow("float32");
+  });
+
+  it("are known to have been changed by a single bit; those of an older version are taken as they are", () => {
+    const { hidden, checksum } = sealed(Float32Array.of(1.5, -0, 2));
+    expect(unsealed({ hidden, checksum })).toEqual(Float32Array.of(1.5, -0, 2));
+    const flipped = Buffer.from(hidden);
+    flipped[5]! ^= 0b100;
+    expect(() => unsealed({ hidden: flipped, checksum })).toThrow(expect.objectContaining({ code: "stage_lost", retryable: true }));
+    expect(unsealed({ hidden: flipped })).toHaveLength(3);
   });
 });
 
