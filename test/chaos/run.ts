@@ -72,8 +72,8 @@ const throwsMax = 10;
 const lookMs = 50;
 /** A recovery that takes longer is struck again. */
 const patienceMs = 90_000;
-/** A node that is restarted lets the answers under way end, however slow this machine is. */
-const drainTime = { "drain-timeout-ms": 60_000 } as const;
+/** However slow this machine is: a node that is restarted lets the answers under way end, and no answer fails for its deadline. */
+const patientNodes = { "drain-timeout-ms": 240_000, "request-timeout-ms": 3_600_000 } as const;
 
 const delay = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms); });
 
@@ -82,7 +82,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const random = new Random(options.seed);
   const startedAt = performance.now();
   onLine(`seed ${options.seed}: starting ${options.nodes} nodes`);
-  const wanted = { nodes: options.nodes, ownDisks: options.ownDisks ?? false, settings: { ...drainTime, ...options.settings }, ...(options.root === undefined ? {} : { root: options.root }) };
+  const wanted = { nodes: options.nodes, ownDisks: options.ownDisks ?? false, settings: { ...patientNodes, ...options.settings }, ...(options.root === undefined ? {} : { root: options.root }) };
   const network = options.network ? await startNetworkCluster(wanted) : undefined;
   const cluster = network?.cluster ?? await startCluster(wanted);
   try {
