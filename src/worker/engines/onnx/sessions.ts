@@ -6,7 +6,7 @@
  * Weights that were rebuilt for a session's creation are given back once the session has packed its own copy. That it reads only
  * the copy is not assumed but seen: the session computes the same bits before and after, else the source is kept.
  */
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { invariant } from "../../../core/invariant.js";
@@ -41,9 +41,7 @@ export class SessionPool {
     this.#threads = threads;
     this.#prepacked = api.createPrepackedWeights();
     this.#stubFolder = mkdtempSync(path.join(tmpdir(), "minid-onnx-"));
-    const stub = path.join(this.#stubFolder, stubName);
-    writeFileSync(stub, "");
-    truncateSync(stub, table.largestBytes);
+    this.#ensureStub();
   }
 
   /** @param range of the stage's layers. */
@@ -68,11 +66,21 @@ export class SessionPool {
     rmSync(this.#stubFolder, { recursive: true, force: true });
   }
 
+  /** Made before it is needed, while there is room; and again when somebody has tidied up: a worker lives longer than temporary files do. */
+  #ensureStub(): void {
+    const stub = path.join(this.#stubFolder, stubName);
+    if (existsSync(stub)) return;
+    mkdirSync(this.#stubFolder, { recursive: true, mode: 0o700 });
+    writeFileSync(stub, "");
+    truncateSync(stub, this.#table.largestBytes);
+  }
+
   #get(key: string, probe: Probe, build: () => ModelBuilder): OrtSession {
     const known = this.#sessions.get(key);
     if (known) return known;
     const graph = build();
     this.#table.fill(graph.declared);
+    this.#ensureStub();
     const session = new OrtSession(this.#api, graph, this.#table.handles(graph.declared), { threads: this.#threads, prepacked: this.#prepacked, stubFolder: this.#stubFolder });
     this.#sessions.set(key, session);
     const before = probe(session);

@@ -135,3 +135,25 @@ it("loads that are given up leave neither memory nor files behind, at whatever p
   rmSync(scratch, { recursive: true });
   await checkpoint.close();
 }, 300_000);
+
+it("computes on when temporary files have been tidied away", async () => {
+  const temporary = mkdtempSync(join(tmpdir(), "minid-tidied-"));
+  const checkpoint = await openTiny("qwen3-8bit");
+  const before = process.env["TMPDIR"];
+  process.env["TMPDIR"] = temporary;
+  try {
+    const stage = await loadStage(checkpoint, "fast");
+    for (const slot of [0, 1]) feed([stage], slot, tokens);
+    for (const folder of readdirSync(temporary)) rmSync(join(temporary, folder), { recursive: true });
+    // Two sequences at once need a session that there was none of yet.
+    const together = stage.forward([0, 1].map((slot) => ({ slot, position: tokens.length, rows: 1 })), stage.embed(Int32Array.of(7, 7)), () => undefined);
+    expect(together).toHaveLength(2 * checkpoint.spec.hiddenSize);
+    stage.dispose();
+    expect(readdirSync(temporary)).toEqual([]);
+  } finally {
+    if (before === undefined) delete process.env["TMPDIR"];
+    else process.env["TMPDIR"] = before;
+    await checkpoint.close();
+    rmSync(temporary, { recursive: true, force: true });
+  }
+});
