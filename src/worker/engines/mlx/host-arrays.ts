@@ -2,7 +2,7 @@
  * Numbers between JavaScript and MLX. The binding takes and gives plain arrays only, at 0.15-0.35 us an element: 7.6 ms for one row of SmolLM2's
  * logits. A .npy file in a scratch directory carries the same row in 0.8 ms, so what is large goes through one, deleted at once.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MinidError } from "../../../core/errors.js";
@@ -62,6 +62,8 @@ export class HostArrays {
 
   #throughFile<T>(file: string, work: () => T): T {
     try {
+      // A worker lives longer than temporary files do.
+      mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
       return work();
     } catch (thrown) {
       if (thrown instanceof Error && "code" in thrown) throw new MinidError("engine_failed", `${file} cannot be used (${String(thrown.code)}): make room in ${tmpdir()} or set TMPDIR`, { cause: thrown });
