@@ -6,8 +6,9 @@ const quantile = (sorted: readonly number[], q: number): number | undefined => s
 
 function line(name: string, records: readonly FaultRecord[]): string {
   const times = records.flatMap(({ interruptions }) => interruptions.at(-1) ?? []).sort((a, b) => a - b);
+  const first = records.flatMap(({ interruptions }) => interruptions[0] ?? []).sort((a, b) => a - b);
   const through = records.filter(({ survived }) => survived > 0).length;
-  return `${name.padEnd(24)} ${String(records.length).padStart(5)} ${String(through).padStart(12)} ${String(times.length).padStart(12)}   ${seconds(quantile(times, 0.5)).padStart(9)} ${seconds(quantile(times, 0.95)).padStart(9)} ${seconds(times.at(-1)).padStart(9)}`;
+  return `${name.padEnd(24)} ${String(records.length).padStart(5)} ${String(through).padStart(12)} ${String(times.length).padStart(12)}   ${seconds(quantile(first, 0.5)).padStart(9)} ${seconds(quantile(times, 0.5)).padStart(9)} ${seconds(quantile(times, 0.95)).padStart(9)} ${seconds(times.at(-1)).padStart(9)}`;
 }
 
 export function reportLines(report: ChaosReport): string[] {
@@ -15,8 +16,8 @@ export function reportLines(report: ChaosReport): string[] {
   const kinds = [...new Set(faults.map(({ fault, leader }) => `${fault}${leader ? ", rank 0" : ""}`))].sort();
   return [
     `chaos: seed ${report.options.seed}, ${report.options.nodes} nodes, ${report.options.streams} streams, ${(report.wallMs / 60_000).toFixed(1)} min, load average at the end ${report.loadAverage.toFixed(1)}`,
-    "of the faults, those that streams lived through, those that interrupted any of them, and the time from the fault until every interrupted stream went on",
-    `${"fault".padEnd(24)} count  with streams  interrupting     median       p95     worst`,
+    "of the faults, those that streams lived through, those that interrupted any of them, and the time from the fault until the first and until the last interrupted stream went on",
+    `${"fault".padEnd(24)} count  with streams  interrupting  first: med. last: med.       p95     worst`,
     ...kinds.map((kind) => line(kind, faults.filter(({ fault, leader }) => `${fault}${leader ? ", rank 0" : ""}` === kind))),
     line("all", faults),
     `${report.completed} answers, ${report.tokens} tokens, every one compared with the undisturbed run; longest wait ${seconds(report.longestGapMs)}`,

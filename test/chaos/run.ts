@@ -138,6 +138,8 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
     const chosen = choose(kinds, cluster, streams, random, linksBroken, options.mayStrike);
     if (!chosen) continue;
     const { fault, node } = chosen;
+    // What nobody streams through, nobody notices.
+    if (fault.breaksFrontDoor) for (const patienceEnds = performance.now() + patienceMs; streams.openBeside(node) === 0 && performance.now() < patienceEnds && !interrupted();) await delay(lookMs);
     const leader = (await cluster.nodes.find((other) => other.running && !streams.away.has(other))?.status().catch(() => undefined))?.leader?.device_id === node.name;
     const watch = streams.watch();
     const record: FaultRecord = { fault: fault.name, node: node.name, leader, open: watch.open.size, survived: 0, interruptions: [] };

@@ -53,7 +53,8 @@ export class Streams {
   readonly #struck = new Map<ClusterNode, number>();
   /** Nodes that are leaving or not back yet: nobody new is sent there. */
   readonly away = new Set<ClusterNode>();
-  readonly #open = new Set<object>();
+  /** Streams that have produced text, and their front doors. */
+  readonly #open = new Map<object, ClusterNode>();
   readonly #watches = new Set<Watch>();
   #stopping = false;
 
@@ -79,10 +80,13 @@ export class Streams {
   /** Measures how long the streams that are open now wait for their next text. */
   watch(): Watch {
     const at = performance.now();
-    const watch: Watch = { at, open: new Map([...this.#open].map((stream) => [stream, { textAt: at, gapMs: 0, endedMs: 0 }])) };
+    const watch: Watch = { at, open: new Map([...this.#open.keys()].map((stream) => [stream, { textAt: at, gapMs: 0, endedMs: 0 }])) };
     this.#watches.add(watch);
     return watch;
   }
+
+  /** Streams that a death of this node's front door would not end. */
+  openBeside(node: ClusterNode): number { return [...this.#open.values()].filter((door) => door !== node).length; }
 
   async #one(): Promise<void> {
     const node = this.#random.pick(this.#nodes);
@@ -93,7 +97,7 @@ export class Streams {
     const startedAt = performance.now();
     try {
       const answer = streaming
-        ? await ask(node.url, this.#model, question, { onText: () => this.#text(stream) })
+        ? await ask(node.url, this.#model, question, { onText: () => this.#text(stream, node) })
         : await this.#askWhole(node, question);
       for (const watch of this.#watches) {
         const seen = watch.open.get(stream);
@@ -128,8 +132,8 @@ export class Streams {
     this.#failed(node, question, `${error.code || error.status} after ${error.piecesSoFar} pieces and ${Math.round(performance.now() - startedAt)} ms: ${error.message}`);
   }
 
-  #text(stream: object): void {
-    this.#open.add(stream);
+  #text(stream: object, node: ClusterNode): void {
+    this.#open.set(stream, node);
     const now = performance.now();
     for (const { at, open } of this.#watches) {
       const seen = open.get(stream);
