@@ -132,7 +132,7 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
     else {
       const last = struck.at(-1)?.watch;
       const patienceEnds = Math.min(performance.now() + patienceMs, deadline);
-      while (last && !goesOn(last) && performance.now() < patienceEnds && !interrupted()) await delay(lookMs);
+      while (!(streams.open > 0 && (!last || goesOn(last))) && performance.now() < patienceEnds && !interrupted()) await delay(lookMs);
       await delay(random.between(low, high));
     }
     const chosen = choose(kinds, cluster, streams, random, linksBroken, options.mayStrike);

@@ -85,6 +85,7 @@ export class Streams {
     return watch;
   }
 
+  get open(): number { return this.#open.size; }
   /** Streams that a death of this node's front door would not end. */
   openBeside(node: ClusterNode): number { return [...this.#open.values()].filter((door) => door !== node).length; }
 
