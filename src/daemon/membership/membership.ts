@@ -180,6 +180,8 @@ export class Membership {
     const ageMs = now - member.sureAt;
     const { suspectAfterMs } = this.#config;
     const deadAfterMs = this.#config.deadAfterMs * (member.downAt > member.sureAt ? NODE_DOWN_PATIENCE : member.refusedAt > member.sureAt ? REFUSED_PATIENCE : 1);
+    // Who is held for dead before it would have been suspected stays so until it gives a new sign of life.
+    const aliveWithinMs = Math.min(suspectAfterMs, deadAfterMs);
     switch (member.state) {
       case "alive":
         if (ageMs > deadAfterMs * (1 + doubt)) this.#become(member, "dead", this.#silence(member, now), now);
@@ -187,17 +189,17 @@ export class Membership {
         return;
       case "suspect":
         if (ageMs > deadAfterMs * (1 + doubt)) this.#become(member, "dead", this.#silence(member, now), now);
-        else if (ageMs <= suspectAfterMs) this.#become(member, "alive", "heard again", now);
+        else if (ageMs <= aliveWithinMs) this.#become(member, "alive", "heard again", now);
         return;
       case "introduced":
-        if (ageMs <= suspectAfterMs) this.#become(member, "alive", member.hops > 0 ? "met through others" : "met", now);
+        if (ageMs <= aliveWithinMs) this.#become(member, "alive", member.hops > 0 ? "met through others" : "met", now);
         return;
       case "dead":
-        if (ageMs <= suspectAfterMs) this.#become(member, "alive", "came back", now);
+        if (ageMs <= aliveWithinMs) this.#become(member, "alive", "came back", now);
         return;
       case "left":
         // Only words sent after the goodbye bring it back, and a proof that is younger than it.
-        if (ageMs <= suspectAfterMs && member.sureAt > member.since) this.#become(member, "alive", "came back", now);
+        if (ageMs <= aliveWithinMs && member.sureAt > member.since) this.#become(member, "alive", "came back", now);
         return;
     }
   }

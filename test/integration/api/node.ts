@@ -6,6 +6,9 @@ import { until } from "../../support/wait.js";
 /** Small enough that a test can fill them. */
 export const settings = { "batch-max": 4, "queue-max": 24 } as const;
 
+/** Of a crowd. */
+const sentAway = 8;
+
 export interface ServedNode { readonly node: ClusterNode; readonly model: string }
 /** Known only once the tests run. */
 export type Served = () => ServedNode;
@@ -17,21 +20,19 @@ export async function gauge(node: ClusterNode, name: string): Promise<number> {
 
 export const idle = (node: ClusterNode) => until("the node is idle", async () => await gauge(node, "minid_requests_running") === 0 && await gauge(node, "minid_requests_waiting") === 0);
 
-/** As many long answers as run and wait at most. @returns lets them go, and waits until they have gone. */
+/** More long answers than run and wait at most: whoever of them is lost or sent away, the line stays full. @returns lets them go, and waits until they have gone. */
 export async function crowd({ node, model }: ServedNode): Promise<() => Promise<void>> {
   const gone = new AbortController();
-  const count = settings["batch-max"] + settings["queue-max"];
+  const count = settings["batch-max"] + settings["queue-max"] + sentAway;
   const body = JSON.stringify({ model, stream: true, ignore_eos: true, max_tokens: 4_000, messages: [{ role: "user", content: "Tell me everything." }] });
   // Places are kept for those who were sent away before, and may be refused to newcomers: they come back as they were told.
   const ask = async (): Promise<void> => {
-    while (!gone.signal.aborted) {
-      const response = await fetch(`${node.url}/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body, signal: gone.signal });
-      if (response.status !== 429) { await response.body?.pipeTo(new WritableStream()); return; }
-      await delay(Number(response.headers.get("retry-after")) * 1_000, undefined, { signal: gone.signal });
-    }
+    const response = await fetch(`${node.url}/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body, signal: gone.signal });
+    if (response.status === 429) await delay(Number(response.headers.get("retry-after")) * 1_000, undefined, { signal: gone.signal });
+    else await response.body?.pipeTo(new WritableStream());
   };
-  const asked = Array.from({ length: count }, () => ask().catch(() => undefined));
-  await until("the line is full", async () => await gauge(node, "minid_requests_waiting") >= settings["queue-max"]);
+  const asked = Array.from({ length: count }, async () => { while (!gone.signal.aborted) await ask().catch(() => undefined); });
+  await until("the line is full", async () => await gauge(node, "minid_requests_running") >= settings["batch-max"] && await gauge(node, "minid_requests_waiting") >= settings["queue-max"]);
   return async () => {
     gone.abort();
     await Promise.all(asked);

@@ -227,6 +227,11 @@ describe("a node and a peer", () => {
     down.pass(700);
     expect(refused.view().members[1]?.state).toBe("alive");
     expect(down.view().members[1]).toMatchObject({ state: "dead", cause: "its agent and its worker are not running" });
+    // What it said long ago does not bring it back.
+    for (let waited = 0; waited < 1_500; waited += 100) {
+      down.pass(100);
+      expect(down.view().members[1]?.state).toBe("dead");
+    }
     silent.pass(2_500);
     refused.pass(1_800);
     expect(silent.view().members[1]?.state).toBe("suspect");
