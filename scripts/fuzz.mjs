@@ -1,7 +1,6 @@
 // `npm run fuzz -- [--surface NAME,NAME] [--seed N] [--cases M] [--share 0.1] [--case INDEX] [--report FILE]`: hostile input for everything that takes any. `--list` names the surfaces.
-import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { compile, tool } from "./tools.mjs";
+import { compile, conclude, tool } from "./tools.mjs";
 
 const { values } = parseArgs({ options: {
   surface: { type: "string" }, seed: { type: "string" }, cases: { type: "string" }, share: { type: "string" }, case: { type: "string" }, report: { type: "string" }, list: { type: "boolean" },
@@ -24,6 +23,6 @@ const report = await fuzz(chosen, {
   casesOf: (surface) => (one ? 1 : Number(values.cases ?? Math.ceil(surface.cases * Number(values.share ?? 1)))),
   onLine: (line) => console.log(line),
 });
-console.log(`\n${fuzzLines(report).join("\n")}`);
-if (values.report !== undefined) writeFileSync(values.report, JSON.stringify(report, undefined, 2));
-process.exit(report.surfaces.some(({ faults }) => faults.length > 0) ? 1 : 0);
+conclude({ lines: ["", ...fuzzLines(report)], report, file: values.report, failed: report.surfaces.some(({ faults }) => faults.length > 0) });
+// Whatever a surface left running.
+process.exit();

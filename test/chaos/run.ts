@@ -123,23 +123,25 @@ async function strikeAll(cluster: Cluster, network: NetworkCluster | undefined, 
   const problems: unknown[] = [];
   let linksBroken = false;
   let beatAt = performance.now();
-  const interrupted = (): boolean => options.signal?.aborted === true;
-  while (struck.length < options.faultsMax && performance.now() < deadline && !interrupted()) {
+  const over = (): boolean => performance.now() >= deadline || options.signal?.aborted === true;
+  const patientlyUntil = async (happened: () => boolean): Promise<void> => {
+    for (const patienceEnds = performance.now() + patienceMs; !happened() && performance.now() < patienceEnds && !over();) await delay(lookMs);
+  };
+  while (struck.length < options.faultsMax && !over()) {
     if (options.steady) {
       beatAt += random.between(low, high);
       await delay(Math.max(0, beatAt - performance.now()));
     } else if (random.chance(0.25)) await delay(random.between(50, 1_500));
     else {
       const last = struck.at(-1)?.watch;
-      const patienceEnds = Math.min(performance.now() + patienceMs, deadline);
-      while (!(streams.open > 0 && (!last || goesOn(last))) && performance.now() < patienceEnds && !interrupted()) await delay(lookMs);
+      await patientlyUntil(() => streams.open > 0 && (!last || goesOn(last)));
       await delay(random.between(low, high));
     }
     const chosen = choose(kinds, cluster, streams, random, linksBroken, options.mayStrike);
     if (!chosen) continue;
     const { fault, node } = chosen;
     // What nobody streams through, nobody notices.
-    if (fault.breaksFrontDoor) for (const patienceEnds = performance.now() + patienceMs; streams.openBeside(node) === 0 && performance.now() < patienceEnds && !interrupted();) await delay(lookMs);
+    if (fault.breaksFrontDoor) await patientlyUntil(() => streams.openBeside(node) > 0);
     const leader = (await cluster.nodes.find((other) => other.running && !streams.away.has(other))?.status().catch(() => undefined))?.leader?.device_id === node.name;
     const watch = streams.watch();
     const record: FaultRecord = { fault: fault.name, node: node.name, leader, open: watch.open.size, survived: 0, interruptions: [] };

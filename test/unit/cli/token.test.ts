@@ -1,4 +1,4 @@
-/** `minid token` as a person types it: made, listed, revoked, used up. */
+/** `minid token` as a person types it: made, listed, revoked. */
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

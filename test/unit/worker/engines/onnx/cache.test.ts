@@ -139,8 +139,7 @@ it("loads that are given up leave neither memory nor files behind, at whatever p
 it("computes on when temporary files have been tidied away", async () => {
   const temporary = mkdtempSync(join(tmpdir(), "minid-tidied-"));
   const checkpoint = await openTiny("qwen3-8bit");
-  const before = process.env["TMPDIR"];
-  process.env["TMPDIR"] = temporary;
+  vi.stubEnv("TMPDIR", temporary);
   try {
     const stage = await loadStage(checkpoint, "fast");
     for (const slot of [0, 1]) feed([stage], slot, tokens);
@@ -151,8 +150,7 @@ it("computes on when temporary files have been tidied away", async () => {
     stage.dispose();
     expect(readdirSync(temporary)).toEqual([]);
   } finally {
-    if (before === undefined) delete process.env["TMPDIR"];
-    else process.env["TMPDIR"] = before;
+    vi.unstubAllEnvs();
     await checkpoint.close();
     rmSync(temporary, { recursive: true, force: true });
   }
