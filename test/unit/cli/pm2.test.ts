@@ -11,10 +11,11 @@ import { until } from "../../support/wait.js";
 
 const { choosePm2Home, clearHome, pm2Environment, startPm2Runtime } = await compiled<typeof Pm2>("cli/pm2.js");
 
-/** Two apps as small as they can be, which follow the rules for apps: announce yourself, exit on 'disconnect' and on SIGTERM. */
+/** Apps as small as they can be, which follow the rules for apps: announce yourself, exit on SIGTERM, and when pm2 is gone, also if it went while you started. */
 const appSource = `
 import { announceSelf } from ${JSON.stringify(compiledPath("core/run-file.js"))};
 process.on("disconnect", () => process.exit(0));
+if (!process.connected) process.exit(0);
 process.on("SIGTERM", () => process.exit(0));
 setInterval(() => {}, 1000);
 console.log("hello from " + process.env.MINID_ROLE + " " + (process.env.SECRET_KEY ?? "without secrets"));
