@@ -1,11 +1,11 @@
 /**
  * `<home>/run/<role>.json`: which process plays a role in a home just now, so that its supervisor, the CLI and its own
- * successor find it. Written whole and renamed, so a reader never sees half of one. A file may outlive its process:
- * `process-identity.ts` tells.
+ * successor find it. A file may outlive its process: `process-identity.ts` tells.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type ProcessIdentity, processStartTime } from "./process-identity.js";
+import { replaceFile } from "./replace-file.js";
 
 export type Role = "agent" | "worker" | "standby" | "pm2";
 
@@ -20,17 +20,7 @@ export interface RunFile extends ProcessIdentity {
 
 const pathOf = (home: string, role: Role): string => join(home, "run", `${role}.json`);
 
-export function writeRunFile(home: string, role: Role, content: RunFile): void {
-  mkdirSync(join(home, "run"), { recursive: true, mode: 0o700 });
-  const temporary = `${pathOf(home, role)}.${content.pid}`;
-  try {
-    writeFileSync(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600 });
-    renameSync(temporary, pathOf(home, role));
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
-}
+export function writeRunFile(home: string, role: Role, content: RunFile): void { replaceFile(pathOf(home, role), `${JSON.stringify(content)}\n`); }
 
 /** Announces the calling process. A disk that takes no file must not keep a process from serving: it is then found by other ways, or later. */
 export function announceSelf(home: string, role: Role, self: Omit<RunFile, "pid" | "startTime">): RunFile {

@@ -3,10 +3,11 @@
  * need not read gigabytes again before it computes. Only for files that nobody has touched since (not even their times), for an hour, and
  * until the machine starts anew. Losing this costs one check.
  */
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { uptime } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { replaceFile } from "../core/replace-file.js";
 import type { TensorRef } from "./weights.js";
 
 const lastsMs = 3_600_000;
@@ -41,11 +42,7 @@ export class CheckedLately {
   note(tensors: readonly TensorRef[]): void {
     const nowMs = this.#now();
     const checked: Checked = { atMs: nowMs, bootMs: bootMs(nowMs), files: Object.fromEntries(Array.from(byFile(tensors), ([file, names]) => [file, { state: stateOf(file), tensors: names }])) };
-    try {
-      mkdirSync(join(this.#file, ".."), { recursive: true, mode: 0o700 });
-      writeFileSync(`${this.#file}.${process.pid}`, JSON.stringify(checked), { mode: 0o600 });
-      renameSync(`${this.#file}.${process.pid}`, this.#file);
-    } catch { /* The next one reads everything. */ }
+    try { replaceFile(this.#file, JSON.stringify(checked)); } catch { /* The next one reads everything. */ }
   }
 
   #read(): Checked | undefined {
