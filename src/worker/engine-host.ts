@@ -67,6 +67,12 @@ export class EngineHost {
     return this.request<"load">({ kind: "load", loadNumber: this.#loads, options });
   }
 
+  /** A load under way gives up at its next chunk; what is loaded goes. */
+  async unload(): Promise<void> {
+    this.board.set("cancelledLoad", this.#loads);
+    await this.request<"unload">({ kind: "unload" });
+  }
+
   /** Resolves when every request sent so far and meanwhile is answered. */
   async idle(): Promise<void> {
     while (this.#waiting.size > 0) await new Promise<void>((resolve) => { this.#onIdle.add(resolve); });

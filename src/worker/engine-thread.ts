@@ -40,6 +40,7 @@ class EngineThread {
   async execute(request: ThreadRequest): Promise<ThreadResult> {
     switch (request.kind) {
       case "load": return this.#load(request.loadNumber, request.options);
+      case "unload": await this.#unload(); return undefined;
       case "adopt": this.#stage().adopt(request.rank); this.#reportMemory(); return undefined;
       case "forget": this.#runner?.forget(request.key); return undefined;
       case "whole":

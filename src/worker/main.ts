@@ -40,7 +40,7 @@ async function run(settings: WorkerSettings, log: Log): Promise<void> {
   const { prepareWorker } = await import("./serving.js");
   const worker = await prepareWorker({ settings, incarnation: randomUUID(), lifecycle, log, onDeath: (error) => { fail(log, error); } });
   for (let patient = waited; worker && !serving;) {
-    patient = await succession.turn() || patient;
+    patient = await succession.turn((pid) => { worker.lookAt(pid); }) || patient;
     if (lifecycle.signal.aborted) return;
     serving = await worker.serve({ patient, rival: () => succession.served });
   }

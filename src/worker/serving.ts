@@ -19,7 +19,9 @@ import { PhaseClock } from "./phase-clock.js";
 import { probeReply } from "./probe.js";
 import { WorkerService } from "./service.js";
 import type { WorkerSettings } from "./settings.js";
+import { SpareStage, noteStage } from "./spare-stage.js";
 import { StageControl } from "./stage-control.js";
+import { StageLoader } from "./stage-loader.js";
 
 /** The step in flight may be a long prefill chunk; what is not finished by then is resumed elsewhere. */
 const drainTimeoutMs = 15_000;
@@ -48,6 +50,8 @@ export interface WorkerParts {
 }
 
 export interface PreparedWorker {
+  /** Called about once a second while another worker of this home serves: keeps its stage at hand where there is room. */
+  lookAt(worker: number): void;
   /**
    * Takes the worker's port and announces itself.
    * @param rival another living worker of this home. @param patient the port may be held a moment longer by the dead.
@@ -69,8 +73,13 @@ export async function prepareWorker(parts: WorkerParts): Promise<PreparedWorker 
   if (!transport) return undefined;
   lifecycle.onStop("transport", () => { transport.close(); });
 
+  const loader = new StageLoader(host, () => { showPhase(); });
+  const spare = new SpareStage({ home: settings.home, loader, memoryBytesMax: settings.memoryBytesMax, log });
+
   return {
+    lookAt: (worker) => { spare.look(worker); },
     serve: async (options) => {
+      await spare.takeOver();
       const { incarnation } = parts;
       const epochs = await EpochStore.open(settings.home, log);
       const loopLag = new LoopLag();
@@ -80,7 +89,10 @@ export async function prepareWorker(parts: WorkerParts): Promise<PreparedWorker 
         health.setStatus(serviceName, phase === "PHASE_IDLE" || phase === "PHASE_BUSY" ? "SERVING" : "NOT_SERVING");
       });
       showPhase = (): void => { phases.enter(control.phase); };
-      const control = new StageControl({ host, epochs, transport, log, onChange: () => { showPhase(); } });
+      const control = new StageControl({
+        host, loader, epochs, transport, log,
+        onChange: () => { showPhase(); }, onReady: (load) => { noteStage(settings.home, load, host.board.get("weightBytes")); },
+      });
       const worker = new WorkerService({ control, log, probe: () => probeReply({ incarnation, host, epochs, control, phases, loopLag }) });
       const server = new grpc.Server(serverOptions);
       server.addService(service.service, worker.handlers);

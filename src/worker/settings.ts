@@ -20,6 +20,8 @@ export interface WorkerSettings {
   readonly insecure: boolean;
   /** Started as the second of two (ecosystem.config.cjs). */
   readonly standby: boolean;
+  /** For weights and cache, where the machine's owner has set a limit. */
+  readonly memoryBytesMax: number | undefined;
   /** Whose library is loaded ahead of the first Load. */
   readonly engine: EngineName;
 }
@@ -41,7 +43,8 @@ export function workerSettings(environment: Readonly<Record<string, string | und
   const logLevel = logLevels.find((level) => level === levelText);
   if (!logLevel) throw new MinidError("config_invalid", `MINID_LOG_LEVEL is "${levelText}": it must be one of ${logLevels.join(", ")}`);
   const logFiles = environment["pm_id"] === undefined ? undefined : { home, bytesMax: wholeNumber(environment, "MINID_LOG_BYTES_MAX", logBytesMaxDefault), filesMax: wholeNumber(environment, "MINID_LOG_FILES_MAX", logFilesMaxDefault) };
-  return { home, port, logLevel, logFiles, host: environment["MINID_GRPC_HOST"] ?? "0.0.0.0", insecure: environment["MINID_INSECURE"] === "1", standby: environment["MINID_ROLE"] === "standby", engine: engineName(environment["MINID_ENGINE"]) };
+  const memoryBytesMax = environment["MINID_MEMORY_BYTES_MAX"] === undefined ? undefined : wholeNumber(environment, "MINID_MEMORY_BYTES_MAX", 0);
+  return { memoryBytesMax, home, port, logLevel, logFiles, host: environment["MINID_GRPC_HOST"] ?? "0.0.0.0", insecure: environment["MINID_INSECURE"] === "1", standby: environment["MINID_ROLE"] === "standby", engine: engineName(environment["MINID_ENGINE"]) };
 }
 
 function wholeNumber(environment: Readonly<Record<string, string | undefined>>, name: string, otherwise: number): number {

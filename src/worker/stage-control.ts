@@ -16,15 +16,19 @@ import { type Load, parseLoadRequest } from "./load-request.js";
 import { RingHead, type Run } from "./ring-head.js";
 import { RingLink } from "./ring-link.js";
 import { RingMember, type Upstream } from "./ring-member.js";
-import { type StageJob, StageLoader } from "./stage-loader.js";
+import type { StageJob, StageLoader } from "./stage-loader.js";
 
 export interface StageControlOptions {
   readonly host: EngineHost;
+  /** May hold a stage already: it is taken if it is the one that is wanted first. */
+  readonly loader: StageLoader;
   readonly epochs: EpochStore;
   readonly transport: Transport;
   readonly log: Log;
   /** Something that Probe shows may have changed. */
   readonly onChange: () => void;
+  /** A stage has its place in the ring. */
+  readonly onReady: (load: LoadRequest) => void;
 }
 
 type Ring = { readonly load: Load; readonly stage: StageJob } & ({ readonly head: RingHead; readonly member: undefined } | { readonly head: undefined; readonly member: RingMember });
@@ -39,7 +43,7 @@ export class StageControl {
 
   constructor(options: StageControlOptions) {
     this.#options = options;
-    this.#loader = new StageLoader(options.host, options.onChange);
+    this.#loader = options.loader;
   }
 
   /** Steps that rank 0 has taken and not answered. */
@@ -52,7 +56,8 @@ export class StageControl {
     if (this.#draining) return "PHASE_DRAINING";
     const { job, failure } = this.#loader;
     if (failure) return "PHASE_FAILED";
-    if (!job) return "PHASE_EMPTY";
+    // A spare counts for nothing until a Load wants it.
+    if (!job || (job.info && !this.#wanted)) return "PHASE_EMPTY";
     // Ready is who would take a step: a loaded stage that has no place in the wanted ring yet is not.
     if (!job.info || this.#ring?.load !== this.#wanted) return "PHASE_LOADING";
     return this.#options.host.inflight > 0 ? "PHASE_BUSY" : "PHASE_IDLE";
@@ -65,6 +70,7 @@ export class StageControl {
       const info = await this.#loader.wait(job, (bytesLoaded, bytesTotal) => { onProgress({ bytesLoaded, bytesTotal, ready: false, reused }); });
       await this.#activate(load, job);
       this.#options.onChange();
+      this.#options.onReady(wire);
       this.#options.log.info({ term: termText(load.term), model: load.modelId, rank: load.rank, worldSize: load.worldSize, layers: [load.options.layerFirst, load.options.layerEnd], engine: info.engine, reused }, "stage ready");
     } catch (error) {
       if (this.#wanted !== load) throw superseded(load, this.#wanted);

@@ -47,6 +47,14 @@ export class StageLoader {
     return job;
   }
 
+  /** Then there is none, and none has failed. Resolves when its memory is free. */
+  async drop(): Promise<void> {
+    this.#job = undefined;
+    this.#failure = undefined;
+    await this.#host.unload();
+    this.#onChange();
+  }
+
   /** Waits for a job. @param onProgress bytes so far and altogether, when they have changed. */
   async wait(job: StageJob, onProgress: (bytesLoaded: number, bytesTotal: number) => void): Promise<StageInfo> {
     let told = -1;

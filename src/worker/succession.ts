@@ -1,9 +1,9 @@
 /**
- * Which worker process of a home serves. pm2 keeps two: one serves, the other has everything at hand but the stage, and takes over when
- * the first is dead, whatever it died of. So a killed worker costs neither a process start nor the loading of libraries.
+ * Which worker process of a home serves. pm2 keeps two: one serves, the other has everything at hand, where memory is plentiful even the
+ * stage (spare-stage.ts), and takes over when the first is dead, whatever it died of. So a killed worker costs no process start.
  *
  * Invariants: whoever holds the worker's port is the worker; a process that finds a living one in the run file waits. A standby holds no
- * stage, no port and no epoch, and nobody but its own watchdog needs to look after it: where it is missing or stuck, the process that
+ * place in a ring, no port and no epoch, and nobody but its own watchdog needs to look after it: where it is missing or stuck, the process that
  * pm2 starts in the place of the dead one serves instead.
  */
 import { sleep } from "../core/clock.js";
@@ -41,12 +41,15 @@ export class Succession {
     return true;
   }
 
-  /** Resolves when no other worker lives in this home, or when this process leaves. @returns whether it waited for one. */
-  async turn(): Promise<boolean> {
+  /** Resolves when no other worker lives in this home, or when this process leaves. @param onLook now and then, the pid of who serves. @returns whether it waited for one. */
+  async turn(onLook: (pid: number) => void): Promise<boolean> {
     let waited = false;
     for (let worker = this.#served(); worker && !this.#signal.aborted; worker = this.#served()) {
       waited = true;
-      for (let looks = 1; !this.#signal.aborted && stillThere(worker, looks); looks += 1) await this.#pause();
+      for (let looks = 1; !this.#signal.aborted && stillThere(worker, looks); looks += 1) {
+        if (looks % looksPerProof === 0) onLook(worker.pid);
+        await this.#pause();
+      }
     }
     return waited;
   }

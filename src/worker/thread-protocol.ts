@@ -32,6 +32,7 @@ export type Activations = Float32Array<ArrayBuffer>;
 
 export type ThreadRequest =
   | { readonly kind: "load"; readonly loadNumber: number; readonly options: StageLoadOptions }
+  | { readonly kind: "unload" }
   | { readonly kind: "adopt"; readonly rank: number }
   | { readonly kind: "whole"; readonly origin: StepOrigin; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
   | { readonly kind: "beginRing"; readonly origin: StepOrigin; readonly key: number; readonly ops: readonly CacheOp[]; readonly spans: readonly StepSpan[] }
@@ -44,6 +45,7 @@ export interface ThreadRequestMessage { readonly id: number; readonly request: T
 
 export interface ThreadResults {
   readonly load: StageInfo;
+  readonly unload: undefined;
   readonly adopt: undefined;
   readonly whole: { readonly sampled: readonly Sampled[]; readonly computeMs: number; readonly held: readonly number[] | undefined };
   readonly beginRing: { readonly hidden: Activations; readonly computeMs: number; readonly held: readonly number[] | undefined };

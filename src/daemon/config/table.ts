@@ -66,7 +66,7 @@ export const table = {
   model: text(z.string().min(1).default("SmolLM2-135M-Instruct-8bit"), "The model to serve: a directory, or an id (org/name)."),
   hub_url: text(z.url({ protocol: /^https?$/u }).default("https://huggingface.co"), "Where `minid pull` fetches models: a Hugging Face compatible hub."),
   engine: text(z.enum(["auto", "onnx", "mlx"]).default("auto"), "Compute engine; auto is mlx on Apple silicon and onnx elsewhere."),
-  worker_standby: boolean(true, "Keep a second worker process, without a model and of about 90 MB, that takes over at once when the first dies."),
+  worker_standby: boolean(true, "Keep a second worker process of about 90 MB that takes over at once when the first dies. Where half of the memory stays free beside it, it has the model's part at hand too."),
   numerics: text(z.enum(["fast", "precise", "exact"]).default("fast"), "Arithmetic: fast serves, precise is near float32, exact is float32 and slow."),
   threads: number(count(0, 0, 512), "", "Threads of the engine; 0: one per core."),
   memory_bytes_max: number(z.int().min(1 << 20).optional(), "bytes", "Memory minid may use for weights and cache on this machine; default: three quarters of it."),

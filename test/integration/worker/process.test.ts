@@ -6,7 +6,7 @@ import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { insecureTransport, loadTransport, peerName } from "../../../src/core/transport.js";
-import { connectWorker, rawWorkerClient } from "../../../src/core/worker-client.js";
+import { type WorkerClient, connectWorker, rawWorkerClient } from "../../../src/core/worker-client.js";
 import type { Frame, PassFailure, StepResult } from "../../../src/core/worker-protocol.js";
 import { foundCluster } from "../../../src/daemon/identity/cluster.js";
 import { readRunFile } from "../../../src/core/run-file.js";
@@ -205,17 +205,21 @@ describe("the end and the beginning of a worker", () => {
     }
   });
 
-  it("a standby takes the port and the epoch over when the worker is killed, and leaves quietly when it is told to", async () => {
+  it("a standby takes the port, the epoch and the stage over when the worker is killed, and leaves quietly when it is told to", async () => {
     const [port = 0] = await freePorts(1);
     const home = await mkdtemp(join(tmpdir(), "minid-worker-"));
     const first = await started({ home, port });
-    await first.client.load(loadRequest(model, await layerCount(model), { epoch: epochOf(7) }));
+    const request = loadRequest(model, await layerCount(model), { epoch: epochOf(7) });
+    await first.client.load(request);
+    const said = async (client: WorkerClient): Promise<unknown> => succeeded(await new Driver(client, epochOf(7)).step([open(0, prompt)], [span(0, 0, prompt, true)])).sampled;
+    const before = await said(first.client);
     const standbys = [spawnWorker(home, port), spawnWorker(home, port)];
     let brokenConnections = 0;
     const watching = connectWorker(first.address, "", insecureTransport, () => { brokenConnections += 1; });
     try {
       await watching.probe(10_000);
       await until("a standby waits", () => readRunFile(home, "standby") !== undefined);
+      await until("each has the stage at hand", () => standbys.every(({ output }) => output.join("").includes("at hand here too")), 120_000);
       first.child.kill("SIGKILL");
       await until("its connection tells that it is gone", () => brokenConnections > 0);
       const heir = await until("a standby serves", () => {
@@ -224,6 +228,8 @@ describe("the end and the beginning of a worker", () => {
       });
       const client = connectWorker(first.address, "", insecureTransport);
       expect(await client.probe(10_000)).toMatchObject({ pid: heir.child.pid, phase: "PHASE_EMPTY", epoch: epochOf(7) });
+      expect(await client.load(request)).toMatchObject({ ready: true, reused: true });
+      expect(await said(client)).toEqual(before);
       client.close();
       const [other] = standbys.filter((standby) => standby !== heir);
       expect(other?.child.exitCode).toBeNull();
