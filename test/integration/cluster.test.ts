@@ -44,7 +44,7 @@ describe("three nodes on one machine", () => {
   };
 
   beforeAll(async () => {
-    cluster = await startCluster({ nodes: 3, start: 1, settings: { threads: 1 } });
+    cluster = await startCluster({ nodes: 3, start: 1, settings: { threads: 1, "worker-standby": false } });
     [one, two, three] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
   }, 300_000);
   afterAll(async () => { await cluster?.stop(); }, 120_000);

@@ -11,7 +11,7 @@ describe("leaving in order", () => {
 
   beforeAll(async () => {
     // Answers take long on a busy machine, and a node that stops waits for those of its own clients.
-    cluster = await startCluster({ nodes: 2, settings: { "drain-timeout-ms": 150_000 } });
+    cluster = await startCluster({ nodes: 2, settings: { "drain-timeout-ms": 150_000, "worker-standby": false } });
     undisturbed = await cluster.nodes[0]!.ask(question);
   }, 300_000);
   afterAll(async () => { await cluster?.stop(); }, 120_000);

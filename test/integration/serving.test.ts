@@ -25,7 +25,7 @@ describe("a cluster of real nodes", () => {
   let alone: Answer[];
 
   beforeAll(async () => {
-    cluster = await startCluster({ nodes: 2, start: 1 });
+    cluster = await startCluster({ nodes: 2, start: 1, settings: { "worker-standby": false } });
     [first, second] = cluster.nodes as [ClusterNode, ClusterNode];
     alone = [];
     for (const question of questions) alone.push(await first.ask(question));

@@ -7,7 +7,9 @@
  * restarted all the same was taken for dead because it was slow.
  */
 import { spawn } from "node:child_process";
+import { setMaxListeners } from "node:events";
 import { loadavg } from "node:os";
+import { setTimeout as wait } from "node:timers/promises";
 import { type Answer, AnswerFailed, ask } from "../support/answer.js";
 import { type Cluster, startCluster } from "../support/cluster.js";
 import { processUse } from "../soak/process-use.js";
@@ -55,10 +57,7 @@ const lookEveryMs = 5_000;
 const megabyte = 1 << 20;
 const words = ["river", "stone", "lantern", "harbour", "violin", "meadow", "engine", "glacier", "orchard", "compass", "thunder", "ribbon"];
 
-const delay = (ms: number, signal?: AbortSignal) => new Promise<void>((resolve) => {
-  const timer = setTimeout(resolve, ms);
-  signal?.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
-});
+const delay = (ms: number, signal?: AbortSignal): Promise<void> => wait(ms, undefined, { signal }).catch(() => undefined);
 
 export async function runOverload(options: OverloadOptions): Promise<OverloadReport> {
   const { onLine, signal: _, ...told } = options;
@@ -130,6 +129,8 @@ class Clients {
       await delay(retryAfterSeconds * 1_000, signal);
       if (signal?.aborted !== true) await one(prompt, true);
     };
+    // Everybody who waits to come back.
+    if (signal) setMaxListeners(0, signal);
     for (let nextMs = 0; nextMs < endMs && signal?.aborted !== true; nextMs += this.#random.between(0, 2_000 / requestsPerSecond)) {
       await delay(Math.max(0, nextMs - now()), signal);
       const running = one(this.#prompt(), false).finally(() => under.delete(running));

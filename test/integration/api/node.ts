@@ -3,8 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type ClusterNode } from "../../support/cluster.js";
 import { until } from "../../support/wait.js";
 
-/** Small enough that a test can fill them. */
-export const settings = { "batch-max": 4, "queue-max": 24 } as const;
+/** Small enough that a test can fill them; and nobody dies. */
+export const settings = { "batch-max": 4, "queue-max": 24, "worker-standby": false } as const;
 
 /** Of a crowd. */
 const sentAway = 8;

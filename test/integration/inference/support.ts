@@ -8,14 +8,13 @@ import { type RingPlan, defaultSchedulerLimits } from "../../../src/daemon/infer
 import { type WorkerProcess, epochOf, someTokens } from "../worker/support.js";
 
 export const vocabSize = 512;
-const never = new AbortController().signal;
 export const plan: RingPlan = { worldSize: 1, slots: 8, kvTokensMax: 1_024, contextMax: 256, batchMax: 4, prefillChunk: 32, engineReplay: "prefill" };
 
 export interface Answer { readonly tokens: readonly GeneratedToken[]; readonly cachedPromptTokens: number; readonly reason: string }
 
 export async function collect(generator: Generator, request: GenerateRequest, onToken: (token: GeneratedToken) => void = () => undefined): Promise<Answer> {
   const tokens: GeneratedToken[] = [];
-  for await (const event of generator.generate(request, never)) {
+  for await (const event of generator.generate(request, new AbortController().signal)) {
     if (event.kind === "tokens") for (const token of event.tokens) { tokens.push(token); onToken(token); }
     if (event.kind === "finished") return { tokens, cachedPromptTokens: event.cachedPromptTokens, reason: event.reason };
   }
