@@ -6,10 +6,11 @@
  * Weights that were rebuilt for a session's creation are given back once the session has packed its own copy. That it reads only
  * the copy is not assumed but seen: the session computes the same bits before and after, else the source is kept.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { invariant } from "../../../core/invariant.js";
+import { processStartTime } from "../../../core/process-identity.js";
 import type { LayerRange } from "../../../model/spec.js";
 import { type GraphShape, headGraph, layersGraph } from "./graph-layers.js";
 import type { ModelBuilder } from "./model-builder.js";
@@ -19,6 +20,7 @@ import type { StageWeights } from "./stage-weights.js";
 import type { WeightTable } from "./weight-table.js";
 
 const stubName = "initializers";
+const stubFolderPrefix = "minid-onnx-";
 
 /** Runs a session once on some fixed input and gives a copy of what it computed. */
 export type Probe = (session: OrtSession) => Uint8Array;
@@ -40,7 +42,8 @@ export class SessionPool {
     this.#weights = weights;
     this.#threads = threads;
     this.#prepacked = api.createPrepackedWeights();
-    this.#stubFolder = mkdtempSync(path.join(tmpdir(), "minid-onnx-"));
+    removeOrphans();
+    this.#stubFolder = mkdtempSync(path.join(tmpdir(), `${stubFolderPrefix}${process.pid}-`));
     this.#ensureStub();
   }
 
@@ -90,4 +93,14 @@ export class SessionPool {
     this.#api.libc.trim();
     return session;
   }
+}
+
+/** A worker that is killed cleans nothing up. One taken for dead by mistake (another machine's, in a shared directory) makes its folder again. */
+function removeOrphans(): void {
+  try {
+    for (const name of readdirSync(tmpdir())) {
+      const pid = Number(new RegExp(`^${stubFolderPrefix}(\\d+)-`, "u").exec(name)?.[1] ?? process.pid);
+      if (processStartTime(pid) === "") rmSync(path.join(tmpdir(), name), { recursive: true, force: true });
+    }
+  } catch { /* Another time. */ }
 }

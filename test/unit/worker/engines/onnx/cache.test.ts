@@ -1,5 +1,6 @@
 /** Slots: what they hold, what they cost, and that a stage leaves nothing behind. */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, vi } from "vitest";
@@ -149,6 +150,23 @@ it("computes on when temporary files have been tidied away", async () => {
     expect(together).toHaveLength(2 * checkpoint.spec.hiddenSize);
     stage.dispose();
     expect(readdirSync(temporary)).toEqual([]);
+  } finally {
+    vi.unstubAllEnvs();
+    await checkpoint.close();
+    rmSync(temporary, { recursive: true, force: true });
+  }
+});
+
+it("tidies up behind workers that were killed, and behind nobody who lives", async () => {
+  const temporary = mkdtempSync(join(tmpdir(), "minid-orphans-"));
+  const dead = spawnSync(process.execPath, ["-e", ""]).pid;
+  const kept = [`minid-onnx-${process.pid}-living`, `minid-onnx-${process.ppid}-living`, "minid-onnx-nobody", `other-${dead}-x`];
+  for (const name of [...kept, `minid-onnx-${dead}-orphan`]) mkdirSync(join(temporary, name, "in"), { recursive: true });
+  const checkpoint = await openTiny("qwen3-8bit");
+  vi.stubEnv("TMPDIR", temporary);
+  try {
+    (await loadStage(checkpoint, "fast")).dispose();
+    expect(readdirSync(temporary).toSorted()).toEqual(kept.toSorted());
   } finally {
     vi.unstubAllEnvs();
     await checkpoint.close();
