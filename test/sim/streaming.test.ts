@@ -3,7 +3,7 @@ import { streamingScenarioOf } from "./scenario.js";
 import { World } from "./world.js";
 
 /** `npm run sim -- --streams --seed N --runs M` runs others, and more. */
-const SEEDS = 2_000;
+const SEEDS = 1_000;
 const SEEDS_A_TEST = 500;
 
 // Seconds of work on a quiet machine, and minutes where others compute.
