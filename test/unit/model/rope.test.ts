@@ -17,6 +17,7 @@ describe("ropeFrequencies", () => {
     expect(ratios[0]).toBe(1);
     expect(ratios.at(-1)).toBeCloseTo(1 / 8, 12);
     expect(ratios).toEqual(ratios.toSorted((a, b) => b - a));
+    for (let pair = 1; pair < 64; pair += 1) expect(scaled[pair]!).toBeLessThan(scaled[pair - 1]!);
     expect(ratios.some(ratio => ratio > 0.13 && ratio < 0.99)).toBe(true);
   });
 });

@@ -6,7 +6,7 @@ import type { LinearWeights, TensorRef } from "../../../model/weights.js";
 import type { Numerics, StageOptions } from "../engine.js";
 import type { LayerParts, StageParts } from "./graph-layers.js";
 import { type Arithmetic, type Linear, addLinear } from "./linear.js";
-import { fillRopeTables } from "./rope.js";
+import { fillRopeTables } from "../../../model/rope.js";
 import type { WeightTable } from "./weight-table.js";
 
 /**
