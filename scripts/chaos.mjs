@@ -1,4 +1,4 @@
-// `npm run chaos -- --seed N --minutes M [--nodes N] [--streams N] [--network] [--disks] [--faults a,b] [--count N] [--pause LOW,HIGH] [--root CHECKOUT] [--report FILE]`
+// `npm run chaos -- --seed N [--minutes M] [--nodes N] [--streams N] [--network] [--disks] [--faults a,b] [--count N] [--pause LOW,HIGH] [--threads N] [--root CHECKOUT] [--report FILE]`
 import { parseArgs } from "node:util";
 import { compile, conclude, interruption, tool } from "./tools.mjs";
 
@@ -22,7 +22,7 @@ if (unknown !== undefined) throw new Error(`--faults: there is no ${unknown}; th
 const report = await runChaos({
   signal: interruption(),
   seed: Number(values.seed ?? Date.now() % 1_000_000),
-  minutesMax: Number(values.minutes ?? 5),
+  minutesMax: Number(values.minutes ?? (values.count === undefined ? 5 : 60)),
   faultsMax: Number(values.count ?? Number.MAX_SAFE_INTEGER),
   nodes: Number(values.nodes ?? 3),
   streams: Number(values.streams ?? 4),
