@@ -15,10 +15,15 @@ export interface StreamFailure { readonly at: number; readonly node: string; rea
 interface Interruption { textAt: number; gapMs: number; endedMs: number }
 
 /** One fault's view of the streams that were open when it struck; those that went down with their front door are taken out again. */
-export interface Watch { readonly at: number; readonly open: Map<object, Interruption> }
+export interface Watch {
+  readonly at: number;
+  readonly open: Map<object, Interruption>;
+  /** Questions of which nothing had been heard: their prompt is being computed, or they want the answer in one piece. */
+  readonly unheard: Set<object>;
+}
 
-/** Every stream that was open goes on, or has ended. */
-export const goesOn = ({ at, open }: Watch): boolean => [...open.values()].every(({ textAt }) => textAt - at > strikesWithinMs);
+/** Every stream that was open goes on, and everybody else has heard something. */
+export const goesOn = ({ at, open, unheard }: Watch): boolean => unheard.size === 0 && [...open.values()].every(({ textAt }) => textAt - at > strikesWithinMs);
 
 /** How long after the fault each stream went on that had been interrupted by it, shortest first. */
 export function interruptions({ open }: Watch): readonly number[] {
@@ -55,6 +60,7 @@ export class Streams {
   readonly away = new Set<ClusterNode>();
   /** Streams that have produced text, and their front doors. */
   readonly #open = new Map<object, ClusterNode>();
+  readonly #unheard = new Set<object>();
   readonly #watches = new Set<Watch>();
   #stopping = false;
 
@@ -80,7 +86,7 @@ export class Streams {
   /** Measures how long the streams that are open now wait for their next text. */
   watch(): Watch {
     const at = performance.now();
-    const watch: Watch = { at, open: new Map([...this.#open.keys()].map((stream) => [stream, { textAt: at, gapMs: 0, endedMs: 0 }])) };
+    const watch: Watch = { at, open: new Map([...this.#open.keys()].map((stream) => [stream, { textAt: at, gapMs: 0, endedMs: 0 }])), unheard: new Set(this.#unheard) };
     this.#watches.add(watch);
     return watch;
   }
@@ -96,6 +102,7 @@ export class Streams {
     if (!node.running || this.away.has(node)) { await new Promise((resolve) => { setTimeout(resolve, retryMs); }); return; }
     const stream = {};
     const startedAt = performance.now();
+    this.#unheard.add(stream);
     try {
       const answer = streaming
         ? await ask(node.url, this.#model, question, { onText: () => this.#text(stream, node) })
@@ -115,6 +122,7 @@ export class Streams {
       await this.#broke(node, question, startedAt, error);
     } finally {
       this.#open.delete(stream);
+      this.#heard(stream);
     }
   }
 
@@ -133,8 +141,14 @@ export class Streams {
     this.#failed(node, question, `${error.code || error.status} after ${error.piecesSoFar} pieces and ${Math.round(performance.now() - startedAt)} ms: ${error.message}`);
   }
 
+  #heard(stream: object): void {
+    if (!this.#unheard.delete(stream)) return;
+    for (const { unheard } of this.#watches) unheard.delete(stream);
+  }
+
   #text(stream: object, node: ClusterNode): void {
     this.#open.set(stream, node);
+    this.#heard(stream);
     const now = performance.now();
     for (const { at, open } of this.#watches) {
       const seen = open.get(stream);
