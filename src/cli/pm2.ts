@@ -89,8 +89,13 @@ export function startPm2Runtime(options: Pm2Options): Pm2Runtime {
   const cleanUp = exited.then(async (code) => {
     rotation.stop();
     await killLeftovers(home);
-    removeRunFile(home, "pm2", child.pid ?? 0);
-    if (pm2Home !== join(home, "pm2")) rmSync(pm2Home, { recursive: true, force: true });
+    try {
+      removeRunFile(home, "pm2", child.pid ?? 0);
+      if (pm2Home !== join(home, "pm2")) rmSync(pm2Home, { recursive: true, force: true });
+    } catch (error) {
+      // A disk that takes no writes any more is what pm2 died of: that it is dead must be heard all the same.
+      process.emitWarning(`${home} cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+    }
     return code;
   });
   let stopping: Promise<number> | undefined;

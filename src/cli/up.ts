@@ -59,8 +59,8 @@ async function up(args: Readonly<Record<string, unknown>>): Promise<number> {
   const settings = settingsEnvironment(home, config);
   rememberSettings(home, settings);
   const runtime = startPm2Runtime({ home, env: settings, stdio: "log" });
-  const ended = runtime.exited.then((code) => {
-    if (!stop.signal.aborted) stop.abort(new MinidError("internal_error", `pm2-runtime ended by itself with exit code ${code}: see ${home}/logs`));
+  const ended = runtime.exited.then((code) => `with exit code ${code}`, String).then((how) => {
+    if (!stop.signal.aborted) stop.abort(new MinidError("internal_error", `pm2-runtime ended by itself ${how}: see ${home}/logs`));
   });
   const stopNotifying = notifySystemd({ environment: process.env, isWell: () => answers(home), onProblem: (message) => console.error(`minid: ${message}`) });
   const fallAsleep = config.keep_awake ? stayAwake(process.platform, (message) => console.error(`minid: ${message}`)) : () => undefined;

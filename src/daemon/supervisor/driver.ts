@@ -4,6 +4,8 @@
  * Nothing is killed on the word of an answer alone: the pid must be the run file's process, or a child of the same pm2 as this
  * agent. A new worker gets a new channel, so that no reconnect backoff delays the first answer after a restart.
  */
+import { accessSync, constants } from "node:fs";
+import { join } from "node:path";
 import { type Clock, Timers } from "../../core/clock.js";
 import { MinidError, toMinidError } from "../../core/errors.js";
 import { type Millis, millis } from "../../core/ids.js";
@@ -126,7 +128,9 @@ export class Supervisor {
       this.#input({ kind: "probed", id, reply, tookMs: this.#deps.clock.now() - startedAt, process: found });
     } catch (error) {
       const found = readRunFile(this.#deps.home, "worker");
-      this.#input({ kind: "probeFailed", id, error: toMinidError(error).message, lagMs: this.#lagMs, process: found && isAlive(found) ? found : undefined });
+      const process = found && isAlive(found) ? found : undefined;
+      const why = process ? undefined : homeTrouble(this.#deps.home);
+      this.#input({ kind: "probeFailed", id, error: why ?? toMinidError(error).message, lagMs: this.#lagMs, process });
     }
   }
 
@@ -175,5 +179,17 @@ export class Supervisor {
     if (event.kind !== "recovery") this.#deps.log.warn({ ...event }, `worker: ${event.kind}`);
     else if (event.phase === "total") this.#deps.log.info({ tookMs: Math.round(event.tookMs) }, "the worker is back");
     this.#deps.onEvent(event);
+  }
+}
+
+/** pm2 opens a log file for whatever it starts: on a disk that takes none, nothing comes back. */
+function homeTrouble(home: string): string | undefined {
+  const logs = join(home, "logs");
+  try {
+    accessSync(logs, constants.W_OK);
+    return undefined;
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    return code === "ENOENT" ? undefined : `${logs} cannot be written (${code}), and nothing can be started without: see to the disk`;
   }
 }

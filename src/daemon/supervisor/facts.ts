@@ -58,7 +58,7 @@ function neverCame(state: Omit<SupervisorState, "reported">, now: Millis): boole
 function errorOf(state: Omit<SupervisorState, "reported">, crashLooping: boolean, now: Millis): string {
   const { worker, crashes, failures } = state;
   if (state.load.error !== "") return state.load.error;
-  if (neverCame(state, now)) return "the worker does not start: see logs/worker.log";
+  if (neverCame(state, now)) return `the worker does not start: see logs/worker.log${state.lastError === "" ? "" : ` (${state.lastError})`}`;
   if (crashLooping) return `the worker died ${crashes.inARow} times in a row: see logs/worker.log`;
   if (state.killed) return `the worker was killed: ${state.killed.reason.replaceAll("_", " ")}`;
   if (failures > 0) return `the worker does not answer: ${state.lastError}`;
