@@ -80,12 +80,13 @@ function said(): string[] {
 /** The node is up and well, and its disk fails. */
 async function whileRunning(): Promise<string> {
   expect((await node.ask(question)).text).toBe(undisturbed.text);
+  const killed = await node.pid("worker");
   await node.kill("worker");
   const outcome = await until("the worker is back, or it is said why not", async () => {
     if (!node.running) return said().length > 0 ? "ends when its worker dies, and says why" : undefined;
     const status = await node.status();
     const worker = status.devices.find((device) => device.self)?.worker;
-    if (status.ready && worker?.healthy) return "answers; a worker that dies comes back";
+    if (status.ready && worker?.healthy && worker.pid !== killed) return "answers; a worker that dies comes back";
     return sick.test(worker?.error ?? "") || sick.test(said().join("\n")) ? "answers; a worker that dies cannot come back, and it is said why" : undefined;
   }, waitMs);
   if (outcome.includes("comes back")) expect((await node.ask(question)).text).toBe(undisturbed.text);

@@ -13,7 +13,7 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -317,8 +317,11 @@ export class ClusterNode {
     const announced = readRunFile(this.home, role);
     if (role === "pm2" || role === "standby" || (announced && isAlive(announced))) return announced;
     const directory = join(this.home, "pm2", "pids");
-    const file = existsSync(directory) ? readdirSync(directory).find((name) => name.startsWith(`minid-${role}-`)) : undefined;
-    const pid = file === undefined ? 0 : Number(readFileSync(join(directory, file), "utf8"));
+    let pid = 0;
+    try {
+      const file = readdirSync(directory).find((name) => name.startsWith(`minid-${role}-`));
+      if (file !== undefined) pid = Number(readFileSync(join(directory, file), "utf8"));
+    } catch { /* There is none, or its disk does not read. */ }
     const startTime = processStartTime(pid);
     return startTime === "" ? announced : { pid, startTime };
   }
