@@ -6,6 +6,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type Cluster, startCluster } from "../test/support/cluster.js";
+import { median } from "../test/soak/slope.js";
 import { until } from "../test/support/wait.js";
 
 /** A standby settles for ten seconds, and loads. */
@@ -17,7 +18,6 @@ const prompt = "river stone lantern ".repeat(60);
 
 const { values } = parseArgs({ options: { nodes: { type: "string", default: "2" }, kills: { type: "string", default: "6" }, root: { type: "string" } } });
 const nodes = Number(values.nodes);
-const median = (figures: readonly number[]): number => figures.toSorted((a, b) => a - b)[figures.length >> 1] ?? NaN;
 
 /** Seconds by `cause/phase`, over all nodes. */
 async function phaseSums(cluster: Cluster): Promise<Map<string, number>> {

@@ -3,11 +3,12 @@
  * need not read gigabytes again before it computes. Only for files that nobody has touched since (not even their times), for an hour, and
  * until the machine starts anew. Losing this costs one check.
  */
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { uptime } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { replaceFile } from "../core/replace-file.js";
+import { fileState } from "./file-state.js";
 import type { TensorRef } from "./weights.js";
 
 const lastsMs = 3_600_000;
@@ -34,14 +35,14 @@ export class CheckedLately {
     return Array.from(byFile(tensors)).every(([file, names]) => {
       const known = checked.files[file];
       const held = new Set(known?.tensors);
-      return known?.state === stateOf(file) && names.every((name) => held.has(name));
+      return known?.state === fileState(file) && names.every((name) => held.has(name));
     });
   }
 
   /** Takes the place of what was noted before. A disk that takes no file is no reason not to serve. */
   note(tensors: readonly TensorRef[]): void {
     const nowMs = this.#now();
-    const checked: Checked = { atMs: nowMs, bootMs: bootMs(nowMs), files: Object.fromEntries(Array.from(byFile(tensors), ([file, names]) => [file, { state: stateOf(file), tensors: names }])) };
+    const checked: Checked = { atMs: nowMs, bootMs: bootMs(nowMs), files: Object.fromEntries(Array.from(byFile(tensors), ([file, names]) => [file, { state: fileState(file), tensors: names }])) };
     try { replaceFile(this.#file, JSON.stringify(checked)); } catch { /* The next one reads everything. */ }
   }
 
@@ -51,12 +52,6 @@ export class CheckedLately {
 }
 
 const bootMs = (nowMs: number): number => nowMs - uptime() * 1_000;
-
-/** Changes with every write, and with every change of its times too. */
-function stateOf(file: string): string {
-  const { dev, ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true });
-  return [dev, ino, size, mtimeNs, ctimeNs].join(" ");
-}
 
 function byFile(tensors: readonly TensorRef[]): Map<string, string[]> {
   const names = new Map<string, string[]>();

@@ -14,6 +14,7 @@ import { toMinidError } from "../core/errors.js";
 import type { Log } from "../core/log.js";
 import { replaceFile } from "../core/replace-file.js";
 import type { LoadRequest } from "../core/worker-protocol.js";
+import { fileState } from "../model/file-state.js";
 import { type Load, parseLoadRequest } from "./load-request.js";
 import type { StageLoader } from "./stage-loader.js";
 
@@ -121,10 +122,7 @@ function readNote(home: string): { readonly pid: number; readonly load: Load; re
 /** Changes with every write to a file of the model; what cannot be read is never the same. */
 function filesOf({ options: { modelDir } }: Load): string {
   try {
-    return readdirSync(modelDir).filter((name) => !name.startsWith(".")).sort().map((name) => {
-      const { ino, size, mtimeNs } = statSync(join(modelDir, name), { bigint: true });
-      return [name, ino, size, mtimeNs].join(" ");
-    }).join("\n");
+    return readdirSync(modelDir).filter((name) => !name.startsWith(".")).sort().map((name) => `${name} ${fileState(join(modelDir, name))}`).join("\n");
   } catch (error) { return `${String(error)} ${randomUUID()}`; }
 }
 

@@ -83,7 +83,6 @@ async function whileRunning(): Promise<string> {
   const killed = await node.pid("worker");
   await node.kill("worker");
   const outcome = await until("the worker is back, or it is said why not", async () => {
-    if (!node.running) return said().length > 0 ? "ends when its worker dies, and says why" : undefined;
     const status = await node.status();
     const worker = status.devices.find((device) => device.self)?.worker;
     if (status.ready && worker?.healthy && worker.pid !== killed) return "answers; a worker that dies comes back";
