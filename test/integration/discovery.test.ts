@@ -16,11 +16,12 @@ import { rememberPeers } from "../../src/daemon/discovery/known-peers.js";
 import { Mdns } from "../../src/daemon/discovery/mdns.js";
 import { testMulticast } from "../../src/daemon/discovery/self-test.js";
 import { foundCluster } from "../../src/daemon/identity/cluster.js";
+import { freePorts } from "../support/ports.js";
 import { until } from "../support/wait.js";
 
 const loopback = { name: "lo", address: "127.0.0.1", internal: true };
 /** Not mDNS's own, so that other nodes of this machine (other tests, a real cluster) are not heard. */
-const port = await freePort();
+const [port = 0] = await freePorts(1);
 const onlyLoopback = { interfaces: () => [loopback], port };
 const running: { stop(): Promise<void> }[] = [];
 afterEach(async () => { await Promise.all(running.splice(0).map((each) => each.stop())); });
@@ -123,11 +124,6 @@ describe("introductions", () => {
     } finally { await rm(home, { recursive: true, force: true }); }
   });
 });
-
-function freePort(): Promise<number> {
-  const socket = createSocket({ type: "udp4" });
-  return new Promise((resolve) => { socket.bind(0, "127.0.0.1", () => { const { port } = socket.address(); socket.close(() => { resolve(port); }); }); });
-}
 
 /** What an ordinary resolver does: asks from a port of its own. @returns the A records that come back within the time. */
 function askForLeader(waitMs: number): Promise<string[]> {

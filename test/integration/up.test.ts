@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { compiledPath } from "../support/compiled.js";
-import { freePorts } from "../support/cluster.js";
+import { freePorts } from "../support/ports.js";
 
 let home: string;
 let ports: number[];

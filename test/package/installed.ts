@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { hubDefaultModelId } from "../../src/cli/default-model.js";
-import { freePorts } from "../support/cluster.js";
+import { freePorts } from "../support/ports.js";
 import { Hub } from "../support/hub.js";
 import { until } from "../support/wait.js";
 

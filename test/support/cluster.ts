@@ -14,7 +14,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
@@ -23,7 +22,8 @@ import { readRunFile, type Role } from "../../src/core/run-file.js";
 import type { StatusSnapshot } from "../../src/daemon/status.js";
 import { type Answer, ask, type Question } from "./answer.js";
 import { linkModel, mountSmallDisk, unmountSmallDisk } from "./disks.js";
-import { until } from "./wait.js";
+import { freePorts } from "./ports.js";
+import { Hopeless, until } from "./wait.js";
 
 const run = promisify(execFile);
 
@@ -55,19 +55,6 @@ const diskMegabytes = 48;
 export const readyTimeoutDefaultMs = 120_000;
 /** More than any drain that a test sets, and pm2's own margin. */
 const stopTimeoutMs = 180_000;
-
-/** Ports that nobody listens on now, all different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, async () => {
-    const server = createServer();
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    return server;
-  }));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map(async (server) => { server.close(); await once(server, "close"); }));
-  return ports;
-}
 
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const root = options.root ?? process.cwd();
@@ -131,6 +118,8 @@ export class Cluster {
   async ready(timeoutMs = this.#options.readyTimeoutMs ?? readyTimeoutDefaultMs): Promise<ClusterNode> {
     const running = this.nodes.filter((node) => node.running);
     return await until(`${running.length} nodes ready`, async () => {
+      const ended = running.find((node) => !node.running);
+      if (ended) throw new Hopeless(`${ended.name} ended while it was waited for`);
       const statuses = await Promise.all(running.map((node) => node.status()));
       const agreed = statuses.every((status) => status.ready && status.world_size === running.length && status.epoch?.counter === statuses[0]?.epoch?.counter && status.plan?.version === statuses[0]?.plan?.version);
       return agreed ? running.find((_, index) => statuses[index]?.role === "leader") : undefined;
@@ -219,7 +208,7 @@ export class ClusterNode {
   /** Its agent serves. */
   async listening(): Promise<void> {
     await until(`${this.name} listens`, async () => {
-      if (!this.running) throw new Error(`${this.name} ended: ${this.#output}`);
+      if (!this.running) throw new Hopeless(`${this.name} ended: ${this.#output}`);
       return (await fetch(`${this.url}/health/live`, { signal: AbortSignal.timeout(2_000) })).ok;
     }, readyTimeoutDefaultMs);
   }

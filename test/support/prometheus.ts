@@ -5,7 +5,7 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePorts } from "./cluster.js";
+import { freePorts } from "./ports.js";
 import { until } from "./wait.js";
 
 const ops = fileURLToPath(new URL("../../ops/", import.meta.url));

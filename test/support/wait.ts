@@ -3,7 +3,10 @@ import { setTimeout as delay } from "node:timers/promises";
 
 const pollIntervalMs = 25;
 
-/** Polls until the condition gives something other than false or undefined. @throws with `what` and the last error when the deadline passes. */
+/** What no more waiting can mend: ends the wait at once. */
+export class Hopeless extends Error {}
+
+/** Polls until the condition gives something other than false or undefined. @throws with `what` and the last error when the deadline passes, and a Hopeless of the condition at once. */
 export async function until<T>(what: string, condition: () => T | Promise<T>, timeoutMs = 30_000): Promise<Exclude<T, false | undefined>> {
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
@@ -12,6 +15,7 @@ export async function until<T>(what: string, condition: () => T | Promise<T>, ti
       const value = await condition();
       if (value !== false && value !== undefined) return value as Exclude<T, false | undefined>;
     } catch (error) {
+      if (error instanceof Hopeless) throw error;
       last = error;
     }
     if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: last });

@@ -13,7 +13,7 @@ import type * as Running from "../../../src/daemon/config/running.js";
 import { foundCluster, readCa } from "../../../src/daemon/identity/cluster.js";
 import { ensureIdentity } from "../../../src/daemon/identity/identity.js";
 import { createSigningRequest, signRequest } from "../../../src/daemon/security/certificates.js";
-import { freePorts } from "../../support/cluster.js";
+import { freePorts } from "../../support/ports.js";
 import { compiled } from "../../support/compiled.js";
 import { canMount, fillDisk, linkModel, mountSmallDisk, unmountSmallDisk } from "../../support/disks.js";
 import { alarmsOf, doctor } from "./support.js";

@@ -10,7 +10,7 @@ import { type WorkerClient, connectWorker, rawWorkerClient } from "../../../src/
 import type { Frame, PassFailure, StepResult } from "../../../src/core/worker-protocol.js";
 import { foundCluster } from "../../../src/daemon/identity/cluster.js";
 import { readRunFile } from "../../../src/core/run-file.js";
-import { freePorts } from "../../support/cluster.js";
+import { freePorts } from "../../support/ports.js";
 import { until } from "../../support/wait.js";
 import { Driver, WorkerProcess, epochOf, layerCount, loadRequest, loadRing, open, smollm, someTokens, spawnWorker, span, succeeded, tiny } from "./support.js";
 
