@@ -3,6 +3,7 @@
  * the address and a curl line, printed only after a token has come out of the model.
  */
 import { sleep } from "../core/clock.js";
+import { complaintOf, wordsOf } from "../daemon/logs/last-words.js";
 import type { StatusSnapshot } from "../daemon/status.js";
 import { NodeClient } from "./node-client.js";
 
@@ -22,11 +23,12 @@ export class Progress {
     const { url, elsewhereUrl, modelId, home, signal } = target;
     this.#line(`minid: home ${target.home}`);
     this.#line(`minid: logs ${target.home}/logs`);
+    const startedWallMs = Date.now();
     for (;;) {
       signal.throwIfAborted();
       const node = NodeClient.ofHome(home);
       const status = await statusOf(node, signal);
-      this.#show(status ? describe(status) : "starting");
+      this.#show(status ? describe(status) : await notYet(home, startedWallMs));
       if (status?.ready && await producesToken(node, modelId, signal)) break;
       await sleep(POLL_MS, { signal });
     }
@@ -64,6 +66,12 @@ function describe(status: StatusSnapshot): string {
   }
   if (status.ready) return "warming up";
   return status.reasons[0]?.message ?? "starting";
+}
+
+/** The agent does not answer. It is started again and again: what is wrong may pass, as a full disk does. */
+async function notYet(home: string, startedWallMs: number): Promise<string> {
+  const complaint = complaintOf(await wordsOf(home, "agent", startedWallMs));
+  return complaint === "" ? "starting" : `starting again and again, because the agent ends: ${complaint}`;
 }
 
 async function statusOf(node: NodeClient, signal: AbortSignal): Promise<StatusSnapshot | undefined> {

@@ -24,8 +24,8 @@ const checksum = (text: string): string => createHash("sha256").update(text).dig
 const codeOf = (thrown: unknown): string | undefined =>
   thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
 
-const unusable = (file: string, action: string, cause: unknown): MinidError =>
-  new MinidError("home_unusable", `${file} cannot be ${action} (${codeOf(cause) ?? String(cause)}): check that its directory exists, is writable by minid's user and has free space.`, { cause });
+const unusable = (file: string, action: string, remedy: string, cause: unknown): MinidError =>
+  new MinidError("home_unusable", `${file} cannot be ${action} (${codeOf(cause) ?? String(cause)}): ${remedy}.`, { cause });
 
 const damaged = (file: string, why: string, cause?: unknown): MinidError =>
   new MinidError("home_unusable", `${file} is damaged (${why}): restore it from a backup, or move it away to start without what it held.`, { cause });
@@ -71,7 +71,7 @@ export async function writeDurableBytes(file: string, data: string | Uint8Array)
     await withHandle(await open(directory, "r"), (handle) => handle.sync());
   } catch (error) {
     await unlink(temporary).catch(() => undefined);
-    throw unusable(file, "written", error);
+    throw unusable(file, "written", "check that its directory exists, is writable by minid's user and has free space", error);
   }
 }
 
@@ -81,7 +81,7 @@ async function withHandle(handle: FileHandle, use: (handle: FileHandle) => Promi
 
 function missing(file: string, error: unknown): undefined {
   if (error instanceof MinidError) throw error;
-  if (codeOf(error) !== "ENOENT") throw unusable(file, "read", error);
+  if (codeOf(error) !== "ENOENT") throw unusable(file, "read", "check that minid's user may read it, and the disk", error);
 }
 
 function parse<T>(file: string, text: string, schema: z.ZodType<T>): T {

@@ -191,6 +191,9 @@ export class ClusterNode {
   /** `minid up` has been started and not ended. */
   get running(): boolean { return this.#up !== undefined && this.#up.exitCode === null && this.#up.signalCode === null; }
 
+  /** What `minid up` has printed since its last start. */
+  get output(): string { return this.#output; }
+
   /** Starts `minid up`; again after a stop or a kill, in the same home. Does not wait. */
   start(joinToken?: string): void {
     const { setup } = this;
@@ -200,6 +203,7 @@ export class ClusterNode {
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)]));
     const command = [...(setup.prefix ?? []), process.execPath, this.#cli, "up", "--home", this.home, ...flags, ...(joinToken === undefined ? [] : ["--join", joinToken])];
+    this.#output = "";
     const child = spawn(command[0]!, command.slice(1), { cwd: setup.root, stdio: ["ignore", "pipe", "pipe"], env: this.#environment });
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes: Buffer) => { this.#output = (this.#output + bytes.toString()).slice(-outputBytesMax); });
     this.#up = child;
@@ -253,6 +257,11 @@ export class ClusterNode {
     this.#see();
     const roles: Role[] = part === "node" ? ["pm2", "agent", "worker", "standby"] : [part];
     const targets = roles.flatMap((role) => this.#process(role) ?? []);
+    if (targets.length === 0 && (part === "agent" || part === "worker")) {
+      // Its files cannot be read: by what its agent says of it.
+      const pid = await this.pid(part).catch(() => 0);
+      if (pid > 0) targets.push({ pid, startTime: processStartTime(pid) });
+    }
     if (part === "node" && this.#up?.pid !== undefined && this.running) targets.unshift({ pid: this.#up.pid, startTime: processStartTime(this.#up.pid) });
     return targets.filter((target) => killProcess(target, signal));
   }

@@ -53,19 +53,23 @@ export function moveOnto(directory: string, mount: (directory: string) => void):
 
 /**
  * A disk whose sectors can be made unreadable: ext4 in a sparse file, by a loop device. The file is cut in front of the first byte of anybody's
- * data: every read of data that is not in memory is answered with EIO, while names and sizes can still be read.
+ * data, and the small file system that it lies on has no room for it to grow again: every read of data that is not in memory, and every write
+ * of new data, fails, while names and sizes can still be read.
  */
 export class DyingDisk {
   readonly #backing: string;
   readonly #image: string;
+  readonly #sound: string;
   readonly #directory: string;
+  #makeRoom: () => void = () => undefined;
 
-  /** @param scratch for the image, with room for what is put on the disk twice. @param directory where it is mounted, made when it is not there. */
+  /** @param scratch for a copy of what is on the disk. @param directory where it is mounted, made when it is not there. */
   constructor(scratch: string, directory: string) {
     this.#backing = join(scratch, `disk-${process.pid}-${performance.now().toFixed(0)}`);
     this.#image = join(this.#backing, "image");
+    this.#sound = `${this.#backing}.sound`;
     this.#directory = directory;
-    mkdirSync(this.#backing, { recursive: true });
+    mountSmallDisk(this.#backing, dyingDiskMegabytes);
     mkdirSync(directory, { recursive: true });
     execFileSync("truncate", ["-s", `${dyingDiskMegabytes}M`, this.#image]);
     execFileSync("mkfs.ext4", ["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=0", this.#image]);
@@ -75,23 +79,27 @@ export class DyingDisk {
   /** From now on. What was read of it before is forgotten. */
   fail(): void {
     execFileSync("sync", ["-f", this.#directory]);
-    execFileSync("cp", ["--sparse=always", this.#image, `${this.#image}.sound`]);
+    execFileSync("cp", ["--sparse=always", this.#image, this.#sound]);
     const files = readdirSync(this.#directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
     const first = Math.min(...files.map(firstByte));
     for (const file of files) execFileSync("dd", [`if=${file}`, "iflag=nocache", "count=0", "status=none"]);
     execFileSync("truncate", ["-s", String(first), this.#image]);
+    this.#makeRoom = fillDisk(this.#backing);
   }
 
   /** Every sector as it was. */
   heal(): void {
+    this.#makeRoom();
     execFileSync("truncate", ["-s", `${dyingDiskMegabytes}M`, this.#image]);
-    execFileSync("dd", [`if=${this.#image}.sound`, `of=${this.#image}`, "conv=notrunc,sparse", "bs=1M", "status=none"]);
-    rmSync(`${this.#image}.sound`);
+    execFileSync("dd", [`if=${this.#sound}`, `of=${this.#image}`, "conv=notrunc,sparse", "bs=1M", "status=none"]);
+    rmSync(this.#sound);
   }
 
   remove(): void {
     unmountSmallDisk(this.#directory);
+    unmountSmallDisk(this.#backing);
     rmSync(this.#backing, { recursive: true, force: true });
+    rmSync(this.#sound, { force: true });
   }
 }
 

@@ -9,9 +9,9 @@ import type { Clock } from "../../core/clock.js";
 import { processState } from "../../core/process-identity.js";
 import { type Role, readRunFile } from "../../core/run-file.js";
 import type { Config } from "../config/table.js";
+import { complaintOf, endsOf, tailOf, wordsOf } from "../logs/last-words.js";
 import type { StatusSnapshot, WorkerStatus } from "../status.js";
 import { configProblemOf, lookAtHome, lookAtLogDisk, lookAtTrust } from "./home-look.js";
-import { complaintOf, endsOf, tailOf, wordsOf } from "./last-words.js";
 import { type ReadModel, lookAtModels } from "./model-look.js";
 import { lookAtPace } from "./pace.js";
 

@@ -14,6 +14,7 @@ import { isAlive, killProcess, parentPid, processStartTime, type ProcessIdentity
 import { readRunFile } from "../../core/run-file.js";
 import type { WorkerClient } from "../../core/worker-client.js";
 import type { LoadRequest, ProbeReply } from "../../core/worker-protocol.js";
+import { complaintOf, wordsOf } from "../logs/last-words.js";
 import type { WorkerFacts } from "../membership/facts.js";
 import { tickIntervalMs } from "./bounds.js";
 import { initialState, isSettled, step } from "./policy.js";
@@ -47,9 +48,12 @@ export class Supervisor {
   #loading: { readonly id: number; readonly abort: AbortController } | undefined;
   #tickAt: Millis = never;
   #lagMs = 0;
+  /** When a worker last answered: a complaint from before is not why none answers now. */
+  #answeredWallMs: number;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
+    this.#answeredWallMs = deps.clock.wallMs();
     this.#state = initialState(deps.clock.now());
     this.#timers = new Timers((name, error) => deps.log.error({ timer: name, error: String(error) }, "a timer failed"));
   }
@@ -124,13 +128,14 @@ export class Supervisor {
     this.#lagMs = 0;
     try {
       const reply = await this.#channel().probe(timeoutMs);
+      this.#answeredWallMs = this.#deps.clock.wallMs();
       const found = this.#found?.incarnation === reply.incarnation ? this.#found : readRunFile(this.#deps.home, "worker");
       this.#input({ kind: "probed", id, reply, tookMs: this.#deps.clock.now() - startedAt, process: found });
     } catch (error) {
       const found = readRunFile(this.#deps.home, "worker");
       const process = found && isAlive(found) ? found : undefined;
-      const why = process ? undefined : homeTrouble(this.#deps.home);
-      this.#input({ kind: "probeFailed", id, error: why ?? toMinidError(error).message, lagMs: this.#lagMs, process });
+      const why = process ? "" : homeTrouble(this.#deps.home) ?? complaintOf(await wordsOf(this.#deps.home, "worker", this.#answeredWallMs));
+      this.#input({ kind: "probeFailed", id, error: why === "" ? toMinidError(error).message : why, lagMs: this.#lagMs, process });
     }
   }
 

@@ -50,13 +50,14 @@ function jsonOf(line: string): { readonly level: string; readonly msg: string } 
 
 /**
  * The end of a process's log, and behind it, when that was written later, what it printed besides (`*.out.log`): a native library's
- * last words, the reason why it could not even open its log.
+ * last words, the reason why it could not even open its log. @param sinceWallMs what was not written to since then is left out.
  */
-export async function wordsOf(home: string, role: "agent" | "worker"): Promise<string> {
-  const changedMs = (name: string): Promise<number> => stat(join(home, "logs", name)).then((found) => found.mtimeMs, () => 0);
-  const [log, out] = [`${role}.log`, `${role}.out.log`];
-  const [own, besides, ownMs, besidesMs] = await Promise.all([tailOf(home, log), tailOf(home, out), changedMs(log), changedMs(out)]);
-  return besidesMs > ownMs ? `${own}\n${besides}` : own;
+export async function wordsOf(home: string, role: "agent" | "worker", sinceWallMs = 0): Promise<string> {
+  const files = await Promise.all([`${role}.log`, `${role}.out.log`].map(async (name) => ({
+    changedMs: await stat(join(home, "logs", name)).then((found) => found.mtimeMs, () => 0), text: await tailOf(home, name),
+  })));
+  const [own, besides] = files.map(({ changedMs, text }) => (changedMs < sinceWallMs ? "" : text));
+  return files[1]!.changedMs > files[0]!.changedMs ? `${own}\n${besides}` : own!;
 }
 
 /** The end of a file; empty when it cannot be read. */
