@@ -11,6 +11,7 @@ import { parseArgs } from "node:util";
 import { openCheckpoint } from "../src/model/checkpoint.js";
 import type { Numerics, Stage } from "../src/worker/engines/engine.js";
 import { createOnnxEngine } from "../src/worker/engines/onnx/engine.js";
+import { median } from "../test/soak/slope.js";
 
 const modes: readonly Numerics[] = ["fast", "precise", "exact"];
 const batches = [1, 2, 4, 8];
@@ -91,8 +92,7 @@ function typical(times: number, work: () => void): Cost {
     const { user, system } = process.cpuUsage(cpu);
     return { wallMs, cpuMs: (user + system) / 1_000 };
   });
-  const median = (of: (cost: Cost) => number): number => costs.map(of).toSorted((a, b) => a - b)[Math.floor(times / 2)] ?? Number.NaN;
-  return { wallMs: median((cost) => cost.wallMs), cpuMs: median((cost) => cost.cpuMs) };
+  return { wallMs: median(costs.map(({ wallMs }) => wallMs)), cpuMs: median(costs.map(({ cpuMs }) => cpuMs)) };
 }
 
 function rssMb(): number { return process.memoryUsage().rss / 1e6; }

@@ -11,6 +11,7 @@ import { openCheckpoint } from "../src/model/checkpoint.js";
 import { resolveModel } from "../src/model/store.js";
 import { createEngine } from "../src/worker/engines/create.js";
 import type { Stage } from "../src/worker/engines/engine.js";
+import { median } from "../test/soak/slope.js";
 import { type Answer } from "../test/support/answer.js";
 import { type Cluster, startCluster } from "../test/support/cluster.js";
 
@@ -20,7 +21,6 @@ const contextTokens = 64;
 const decodeTokens = 64;
 const rounds = 3;
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 const seconds = (work: () => void): number => { const from = performance.now(); work(); return (performance.now() - from) / 1_000; };
 
 /** Tokens per second. */
