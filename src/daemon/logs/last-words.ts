@@ -25,10 +25,13 @@ export function endsOf(text: string, role: "agent" | "worker" | "standby", nowWa
 /** A new life begins with the first; the second says that the one before was ended in order. */
 const boundary = /^(?:worker listening|waiting for this machine|agent started|agent stopping|worker leaving)/u;
 
+/** Node's own, which nothing ends of. */
+const warning = /^\((?:node:\d+\) |Use `node )/u;
+
 /** @param text of agent.log or worker.log. @returns the last complaint since the last healthy sign; empty when there is none. */
 export function complaintOf(text: string): string {
   for (const line of text.trimEnd().split("\n").toReversed()) {
-    if (line.trim() === "" || line.startsWith("    at ")) continue;
+    if (line.trim() === "" || line.startsWith("    at ") || warning.test(line)) continue;
     const entry = jsonOf(line);
     if (entry === undefined) return line.replace(/^minid (?:agent|worker): /u, "").slice(0, wordsMax);
     if (boundary.test(entry.msg)) return "";

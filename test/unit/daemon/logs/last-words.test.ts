@@ -26,6 +26,7 @@ describe("a process's own log", () => {
     expect(complaintOf([line("info", "worker listening"), "minid worker: port_in_use: 0.0.0.0:50051 is in use", ""].join("\n"))).toBe("port_in_use: 0.0.0.0:50051 is in use");
     expect(complaintOf([line("info", "worker listening"), line("error", "engine_failed: the thread died"), line("info", "x")].join("\n"))).toBe("engine_failed: the thread died");
     expect(complaintOf([line("error", "of a life before"), line("info", "worker listening"), line("info", "stage ready")].join("\n"))).toBe("");
+    expect(complaintOf("(node:7) Warning: x\n(Use `node --trace-warnings ...` to show where the warning was created)")).toBe("");
     expect(complaintOf("")).toBe("");
   });
 });
