@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { homeSocket } from "../api/home-socket.js";
+import { timeoutSignal } from "../core/clock.js";
 import { MinidError, isErrorCode } from "../core/errors.js";
 import { homeDirectory } from "../daemon/config/load.js";
 import { localAgentUrl, stringArg } from "./common.js";
@@ -61,9 +62,8 @@ export class NodeClient {
 
   /** @throws MinidError not_running when nobody answers. */
   async call(method: "GET" | "POST", path: string, { signal, timeoutMs = timeoutDefaultMs, body }: CallOptions = {}): Promise<Reply> {
-    const ends = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
     try {
-      const response = await this.#send(method, path, ends, body);
+      const response = await this.#send(method, path, timeoutSignal(timeoutMs, signal), body);
       return { status: response.statusCode ?? 0, body: parsed(await text(response)) };
     } catch (error) {
       signal?.throwIfAborted();

@@ -28,6 +28,16 @@ export function sleep(ms: number, options: { readonly signal?: AbortSignal; read
   });
 }
 
+/**
+ * Aborts when the time is over, or with the other signal. In place of `AbortSignal.any([AbortSignal.timeout(ms), signal])`: Node 20 holds
+ * the timeout's signal weakly there, and once it is collected nobody is told. Does not keep the process alive.
+ */
+export function timeoutSignal(ms: number, signal?: AbortSignal): AbortSignal {
+  const late = new AbortController();
+  setTimeout(() => { late.abort(new DOMException(`not within ${ms} ms`, "TimeoutError")); }, ms).unref();
+  return signal ? AbortSignal.any([late.signal, signal]) : late.signal;
+}
+
 /** Named timers with one owner: `stop()` ends them all. A callback that throws reaches `onError`, and the timer goes on. */
 export class Timers {
   readonly #timers = new Map<string, NodeJS.Timeout>();

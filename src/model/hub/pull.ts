@@ -8,6 +8,7 @@ import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, open, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { timeoutSignal } from "../../core/clock.js";
 import { MinidError } from "../../core/errors.js";
 import { isAlive, processStartTime } from "../../core/process-identity.js";
 import { isModelId } from "../store.js";
@@ -85,7 +86,7 @@ export async function pullModel(options: PullOptions): Promise<Pulled> {
 async function fetchListing(url: string, modelId: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HubListing> {
   let response: Response;
   try {
-    response = await fetch(url, { headers, signal: AbortSignal.any([signal, AbortSignal.timeout(listTimeoutMs)]) });
+    response = await fetch(url, { headers, signal: timeoutSignal(listTimeoutMs, signal) });
   } catch (error) {
     signal.throwIfAborted();
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
