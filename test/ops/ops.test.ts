@@ -37,8 +37,8 @@ describe.skipIf(!hasPrometheus)("monitoring a real cluster (skipped without prom
   };
 
   beforeAll(async () => {
-    // Few may wait, so that a queue fills; the dead are given up late, so that a cluster is without a leader for a while; no successor stands by, so that a worker can stay dead.
-    cluster = await startCluster({ nodes: 3, settings: { "queue-max": 10, "batch-max": 1, "dead-after-ms": 60_000, "worker-standby": false, "metrics-vllm-names": true }, readyTimeoutMs: waitMs });
+    // Few may wait, so that a queue fills; the dead are given up late (a quarter of it where all ports refuse), so that a cluster is without a leader for a while; no successor stands by, so that a worker can stay dead.
+    cluster = await startCluster({ nodes: 3, settings: { "queue-max": 10, "batch-max": 1, "dead-after-ms": 160_000, "worker-standby": false, "metrics-vllm-names": true }, readyTimeoutMs: waitMs });
     prometheus = await Prometheus.start(cluster.nodes.map(({ url }) => new URL(url).host));
   }, 300_000);
   afterAll(async () => {
