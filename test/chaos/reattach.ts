@@ -85,21 +85,27 @@ export async function runReattach(options: ReattachOptions): Promise<ReattachRep
   const cluster = await startCluster({ nodes: options.nodes, settings: { threads: 1, ...options.settings }, onProgress: onLine });
   try {
     const model = (await cluster.nodes[0]!.status()).model.id;
-    const undisturbed = new Map<Request, readonly string[]>();
-    await Promise.all(requests.map(async (request) => { undisturbed.set(request, comparable((await stream(cluster.nodes, request, model)).events)); }));
-    onLine(`${requests.length} undisturbed answers of ${[...undisturbed.values()].map((events) => events.length).join(", ")} events`);
+    const known = new Map<Request, readonly string[]>();
+    /** Asked for once, when the request's turn comes first. */
+    const undisturbed = async (request: Request): Promise<readonly string[]> => {
+      const events = known.get(request) ?? comparable((await stream(cluster.nodes, request, model)).events);
+      known.set(request, events);
+      return events;
+    };
     const trials: ReattachTrial[] = [];
     let kills = 0;
     const startedAt = performance.now();
-    while (trials.filter(({ early }) => !early).length < options.trials && performance.now() - startedAt < options.minutesMax * 60_000) {
+    for (;;) {
       const struck = random.pick(cluster.nodes.filter(({ running }) => running));
       const leader = (await cluster.leader()) === struck;
-      const chosen = Array.from({ length: options.streams }, () => random.pick(requests));
+      const chosen = [];
+      for (const request of Array.from({ length: options.streams }, () => random.pick(requests))) chosen.push({ request, undisturbed: await undisturbed(request) });
       const killAt = random.between(0.05, 0.6);
       kills += 1;
-      const done = await strike(cluster, struck, chosen.map((request) => ({ request, undisturbed: undisturbed.get(request)! })), killAt, model);
+      const done = await strike(cluster, struck, chosen, killAt, model);
       for (const trial of done) trials.push({ node: struck.name, leader, ...trial });
       onLine(`kill ${kills}: ${struck.name}${leader ? ", rank 0" : ""}: ${done.map(({ question, killedAt, events, gapMs, differences: wrong, early }) => `${question} at ${killedAt} of ${events}, ${early ? "too early an end" : `next event after ${(gapMs / 1_000).toFixed(2)} s`}${wrong.length > 0 ? ` WRONG: ${wrong.join("; ")}` : ""}`).join(" | ")}`);
+      if (trials.filter(({ early }) => !early).length >= options.trials || performance.now() - startedAt >= options.minutesMax * 60_000) break;
       struck.start();
       await struck.listening();
     }
