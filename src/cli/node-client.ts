@@ -11,6 +11,8 @@ import { text } from "node:stream/consumers";
 import { homeSocket } from "../api/home-socket.js";
 import { timeoutSignal } from "../core/clock.js";
 import { MinidError, isErrorCode } from "../core/errors.js";
+import { isAlive } from "../core/process-identity.js";
+import { readRunFile } from "../core/run-file.js";
 import { homeDirectory } from "../daemon/config/load.js";
 import { localAgentUrl, stringArg } from "./common.js";
 
@@ -37,13 +39,16 @@ export class NodeClient {
   readonly #base: string;
   readonly #connection: RequestOptions;
   readonly #key: string | undefined;
+  /** Of this machine's own node. */
+  readonly #home: string | undefined;
 
-  private constructor(name: string, base: string, connection: RequestOptions, key: string | undefined) {
+  private constructor(name: string, base: string, connection: RequestOptions, key: string | undefined, home?: string) {
     if (!/^https?:\/\//u.test(base) || !URL.canParse(base)) throw new MinidError("usage", `--url ${JSON.stringify(base)} is not an address like http://mini2.local:8100`);
     this.name = name;
     this.#base = base.replace(/\/+$/u, "");
     this.#connection = connection;
     this.#key = key;
+    this.#home = home;
   }
 
   static at(url: string, key: string | undefined): NodeClient { return new NodeClient(url, url, {}, key); }
@@ -51,8 +56,9 @@ export class NodeClient {
   /** The node of a home; over the loopback where its socket is not ours to open. */
   static ofHome(home: string, key?: string): NodeClient {
     const socketPath = homeSocket(home);
-    if (existsSync(socketPath)) return new NodeClient(socketPath, "http://localhost", { socketPath }, undefined);
-    return NodeClient.at(localAgentUrl(home), key);
+    if (existsSync(socketPath)) return new NodeClient(socketPath, "http://localhost", { socketPath }, undefined, home);
+    const url = localAgentUrl(home);
+    return new NodeClient(url, url, {}, key, home);
   }
 
   static fromArgs(args: Readonly<Record<string, unknown>>): NodeClient {
@@ -100,7 +106,9 @@ export class NodeClient {
   }
 
   #unreachable(error: unknown): MinidError {
-    return new MinidError("not_running", `no answer at ${this.name} (${error instanceof Error ? error.message : String(error)}): start minid on that machine with: minid up`, { cause: error });
+    const pm2 = this.#home === undefined ? undefined : readRunFile(this.#home, "pm2");
+    const remedy = pm2 && isAlive(pm2) ? "minid runs here, but its agent does not answer: `minid doctor` says why" : "start minid on that machine with: minid up";
+    return new MinidError("not_running", `no answer at ${this.name} (${error instanceof Error ? error.message : String(error)}): ${remedy}`, { cause: error });
   }
 
   /** The body of an answer that is no error. @param also statuses besides 200 whose body is an answer. */
