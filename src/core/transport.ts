@@ -6,6 +6,7 @@
  *
  * Does not make certificates, and never falls back to plain text: that takes an explicit setting, for tests.
  */
+import { type AddressInfo, createServer } from "node:net";
 import grpc from "@grpc/grpc-js";
 import { MinidError } from "./errors.js";
 import { type Log, silentLog } from "./log.js";
@@ -81,12 +82,17 @@ export function trustedTransport(trust: Trust): Transport {
   };
 }
 
+/** By a listener of its own, as `listenSecurely`: gRPC's remembers a port that was taken, and a second attempt fails of the first one's error. */
 async function listenInsecurely(server: grpc.Server, { host, port }: ListenOptions): Promise<SecureListener> {
-  const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`${host}:${port}`, grpc.ServerCredentials.createInsecure(), (error, taken) => {
-      if (error) reject(new MinidError("port_in_use", `cannot listen on ${host}:${port}: ${error.message}`, { cause: error }));
-      else resolve(taken);
-    });
+  let members: ReturnType<grpc.Server["createConnectionInjector"]> | undefined;
+  const listener = createServer({ noDelay: true }, (socket) => {
+    members ??= server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
+    members.injectConnection(socket);
   });
-  return { port: bound, refusals: new Map(), forgottenCallers: new Map(), close: () => { server.forceShutdown(); return Promise.resolve(); } };
+  await new Promise<void>((resolve, reject) => {
+    listener.once("error", (error) => { reject(new MinidError("port_in_use", `cannot listen on ${host}:${port}: ${error.message}`, { cause: error })); });
+    listener.listen(port, host, resolve);
+  });
+  const { port: bound } = listener.address() as AddressInfo;
+  return { port: bound, refusals: new Map(), forgottenCallers: new Map(), close: () => { server.forceShutdown(); listener.close(); return Promise.resolve(); } };
 }

@@ -225,7 +225,7 @@ describe("the end and the beginning of a worker", () => {
       const heir = await until("a standby serves", () => {
         const run = readRunFile(home, "worker");
         return standbys.find(({ child }) => child.pid === run?.pid);
-      });
+      }).catch((error: unknown) => { throw new Error(`${String(error)}; they said: ${standbys.map(({ child, output }) => `[${child.exitCode}] ${output.join("")}`).join(" | ")}`, { cause: error }); });
       const client = connectWorker(first.address, "", insecureTransport);
       expect(await client.probe(10_000)).toMatchObject({ pid: heir.child.pid, phase: "PHASE_EMPTY", epoch: epochOf(7) });
       expect(await client.load(request)).toMatchObject({ ready: true, reused: true });
