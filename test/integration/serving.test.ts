@@ -54,7 +54,7 @@ describe("a cluster of real nodes", () => {
       const outcomes = await Promise.all(Array.from({ length: 64 }, async (_, index) => {
         const gone = new AbortController();
         const leaves = index % 3 === 0;
-        const maxTokens = 4 + ((index * 7) % 15);
+        const maxTokens = 4 + ((index * 7) % 29);
         try {
           const answer = await first.ask({ prompt: `Tell me something about the number ${index}.`, maxTokens }, { signal: gone.signal, onText: (count) => { if (leaves && count >= 2) gone.abort(); } });
           return answer.completionTokens === maxTokens ? "complete" : "short";

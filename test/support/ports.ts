@@ -12,18 +12,17 @@ const blocksFrom = 10_240;
 const blocksEnd = 32_640;
 const blockSize = 128;
 
-const taken: number[] = [];
+/** The block that this process has now, and how far it is used up. */
+let block: number | undefined;
 let next = 0;
 
 /** Ports on 127.0.0.1 that nobody listens on now, all different from any this process was given before. */
 export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
   while (ports.length < count) {
-    const block = taken.at(-1);
     if (block === undefined || next === blockSize) {
-      taken.push(await takeBlock());
+      block = await takeBlock();
       next = 1;
-      continue;
     }
     const port = block + next;
     next += 1;

@@ -56,11 +56,12 @@ function jsonOf(line: string): { readonly level: string; readonly msg: string } 
  * last words, the reason why it could not even open its log. @param sinceWallMs what was not written to since then is left out.
  */
 export async function wordsOf(home: string, role: "agent" | "worker", sinceWallMs = 0): Promise<string> {
-  const files = await Promise.all([`${role}.log`, `${role}.out.log`].map(async (name) => ({
-    changedMs: await stat(join(home, "logs", name)).then((found) => found.mtimeMs, () => 0), text: await tailOf(home, name),
-  })));
-  const [own, besides] = files.map(({ changedMs, text }) => (changedMs < sinceWallMs ? "" : text));
-  return files[1]!.changedMs > files[0]!.changedMs ? `${own}\n${besides}` : own!;
+  const hear = async (name: string) => {
+    const changedMs = await stat(join(home, "logs", name)).then((found) => found.mtimeMs, () => 0);
+    return { changedMs, text: changedMs < sinceWallMs ? "" : await tailOf(home, name) };
+  };
+  const [own, besides] = await Promise.all([hear(`${role}.log`), hear(`${role}.out.log`)]);
+  return besides.changedMs > own.changedMs ? `${own.text}\n${besides.text}` : own.text;
 }
 
 /** The end of a file; empty when it cannot be read. */

@@ -50,6 +50,9 @@ export class Supervisor {
   #lagMs = 0;
   /** When a worker last answered: a complaint from before is not why none answers now. */
   #answeredWallMs: number;
+  /** What was complained of since then; empty when nothing was. */
+  #lastWords = "";
+  #listening = false;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
@@ -129,14 +132,27 @@ export class Supervisor {
     try {
       const reply = await this.#channel().probe(timeoutMs);
       this.#answeredWallMs = this.#deps.clock.wallMs();
+      this.#lastWords = "";
       const found = this.#found?.incarnation === reply.incarnation ? this.#found : readRunFile(this.#deps.home, "worker");
       this.#input({ kind: "probed", id, reply, tookMs: this.#deps.clock.now() - startedAt, process: found });
     } catch (error) {
       const found = readRunFile(this.#deps.home, "worker");
       const process = found && isAlive(found) ? found : undefined;
-      const why = process ? "" : homeTrouble(this.#deps.home) ?? complaintOf(await wordsOf(this.#deps.home, "worker", this.#answeredWallMs));
+      const why = process ? "" : homeTrouble(this.#deps.home) ?? this.#lastWords;
       this.#input({ kind: "probeFailed", id, error: why === "" ? toMinidError(error).message : why, lagMs: this.#lagMs, process });
+      if (!process) this.#listen();
     }
+  }
+
+  /** For the probes to come: no failure waits for a disk, which may be what the worker died of. */
+  #listen(): void {
+    if (this.#listening) return;
+    this.#listening = true;
+    const since = this.#answeredWallMs;
+    void wordsOf(this.#deps.home, "worker", since).then((text) => {
+      this.#listening = false;
+      if (since === this.#answeredWallMs) this.#lastWords = complaintOf(text);
+    });
   }
 
   async #load(id: number, request: LoadRequest): Promise<void> {
